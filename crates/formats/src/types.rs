@@ -1,0 +1,140 @@
+//! What reading a scan gives.
+
+use pleura_volume::{Geometry, Volume};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// Something about the input that the user should know, with a stable kebab-case code.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warning {
+    /// Stable code, such as `slice-gap`.
+    pub code: String,
+    /// One plain sentence, without patient data.
+    pub message: String,
+    /// Slices concerned, in the oriented grid (0 most caudal).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub slices: Vec<usize>,
+}
+
+/// File format that a scan was read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SourceFormat {
+    /// A DICOM series.
+    Dicom,
+    /// NIfTI-1 or -2.
+    Nifti,
+}
+
+/// One scan that could be read: the series chosen for one study, or one file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// Where it was found: the file, or the folder that holds the series.
+    pub path: PathBuf,
+    /// A file-system-safe name, unique among the sources of one search; no patient data
+    /// beyond what the path itself says.
+    pub name: String,
+    /// How to read it.
+    pub format: SourceFormat,
+    /// The files of the series (DICOM), or the one file.
+    pub files: Vec<PathBuf>,
+}
+
+/// How the oriented grid relates to the stored one.
+///
+/// Oriented axis `a` runs along stored axis `axes[a]`, backwards where `flips[a]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InputFrame {
+    /// Stored axis (0 = column, 1 = row, 2 = slice) behind each oriented axis x, y, z.
+    pub axes: [usize; 3],
+    /// Whether the oriented axis runs against the stored one.
+    pub flips: [bool; 3],
+    /// Geometry of the stored grid, in LPS mm.
+    pub stored: Geometry,
+    /// SOP Instance UID of each oriented slice along z (DICOM stacked along z only).
+    pub sop_instance_uids: Vec<String>,
+}
+
+/// Facts about the series; nothing that names the patient unless asked for.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct SeriesFacts {
+    /// Study Instance UID (DICOM only).
+    pub study_instance_uid: Option<String>,
+    /// Series Instance UID (DICOM only).
+    pub series_instance_uid: Option<String>,
+    /// Frame of Reference UID (DICOM only).
+    pub frame_of_reference_uid: Option<String>,
+    /// Slice thickness as the file states it, mm.
+    pub slice_thickness_mm: Option<f64>,
+    /// Reconstruction kernel as the file states it.
+    pub kernel: Option<String>,
+    /// Manufacturer and model as the file states them.
+    pub scanner: Option<String>,
+    /// Patient's name and id: kept apart, reported only on request.
+    pub patient: Option<String>,
+}
+
+/// A scan in the oriented grid.
+#[derive(Debug, Clone)]
+pub struct Scan {
+    /// HU; x to the patient's left, y to the back, z to the head.
+    pub volume: Volume<i16>,
+    /// The way back to the file's own grid.
+    pub frame: InputFrame,
+    /// What the file says of itself.
+    pub facts: SeriesFacts,
+    /// File format.
+    pub format: SourceFormat,
+    /// What the user should know.
+    pub warnings: Vec<Warning>,
+}
+
+/// Bounds on what a file may ask for.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Most voxels in one volume.
+    pub voxels: usize,
+    /// Most files looked at in one folder tree.
+    pub files: usize,
+    /// Most bytes that compressed data may unpack to.
+    pub unpacked_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { voxels: 2_000_000_000, files: 200_000, unpacked_bytes: 8 << 30 }
+    }
+}
+
+/// Why a scan could not be read or written. Messages hold file names, never patient data.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The file system said no.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// File or folder concerned.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Nothing readable was found.
+    #[error("{}: {reason}", path.display())]
+    NothingFound {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// What was found instead, and what to do.
+        reason: String,
+    },
+    /// The input is refused: damaged, not CT, or a geometry that cannot be trusted.
+    #[error("{}: {reason}", path.display())]
+    Refused {
+        /// File or folder concerned.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        reason: String,
+    },
+}
+
+/// Result of reading or writing a scan.
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,1 @@
+//! CPU convolution kernels, forward and gradients

@@ -1,0 +1,1 @@
+//! Burn modules built from a network graph

@@ -1,0 +1,1 @@
+//! A case as JSON, HTML and pictures

@@ -1,0 +1,2 @@
+//! The pleura command line.
+fn main() {}
