@@ -62,15 +62,11 @@ impl Geometry {
 
     /// Rows of the 4 x 4 matrix that maps `[x, y, z, 1]` to LPS mm.
     pub fn affine(&self) -> [[f64; 4]; 4] {
-        let mut m = [[0.0; 4]; 4];
-        for c in 0..3 {
-            for a in 0..3 {
-                m[c][a] = self.axes[a][c] * self.spacing_mm[a];
-            }
-            m[c][3] = self.origin_mm[c];
-        }
-        m[3][3] = 1.0;
-        m
+        let row = |c: usize| {
+            let step = |a: usize| self.axes[a][c] * self.spacing_mm[a];
+            [step(0), step(1), step(2), self.origin_mm[c]]
+        };
+        [row(0), row(1), row(2), [0.0, 0.0, 0.0, 1.0]]
     }
 
     /// The geometry of the sub-grid `b` of this grid.
