@@ -1,0 +1,167 @@
+//! Runs a network on the CPU.
+
+use crate::fold::{Step, steps};
+use crate::ops::{self, Ready};
+use crate::plan::{Plan, in_place};
+use crate::{NetSpec, NetsError, Result, Shape, Source, Tensor, Weights};
+
+/// A network ready to run: batch normalisation folded, ReLU and residual sums fused, weights packed.
+///
+/// Results do not depend on the thread count.
+pub struct Executor {
+    pub(crate) spec: NetSpec,
+    steps: Vec<Step>,
+    ready: Vec<Ready>,
+}
+
+/// Buffers kept from one run to the next.
+#[derive(Default)]
+pub(crate) struct Workspace {
+    slots: Vec<Vec<f32>>,
+}
+
+/// What is fed in.
+#[derive(Clone, Copy)]
+pub(crate) struct Feed<'a> {
+    pub(crate) x: &'a [f32],
+    /// `[n, d, h, w]`.
+    pub(crate) size: [usize; 4],
+    pub(crate) features: Option<&'a [f32]>,
+}
+
+impl Executor {
+    /// Prepares a network.
+    ///
+    /// # Errors
+    /// [`NetsError::Graph`] when the graph is invalid, [`NetsError::Tensor`] when the weights are not its own.
+    pub fn new(spec: &NetSpec, weights: &Weights) -> Result<Self> {
+        weights.check(spec)?;
+        let steps = steps(spec, weights)?;
+        let ready = steps.iter().map(ops::prepare).collect();
+        Ok(Self { spec: spec.clone(), steps, ready })
+    }
+
+    /// The network it runs.
+    pub fn spec(&self) -> &NetSpec {
+        &self.spec
+    }
+
+    /// All outputs of the network, in the spec's order, for images `x` `[n, d, h, w, c]` of size
+    /// `[n, d, h, w]` and, where the network takes them, features `[n, f]`. Maps come out as
+    /// `[n, d, h, w, c]`, rows as `[n, c]`.
+    ///
+    /// # Errors
+    /// [`NetsError::Input`] when lengths do not match, [`NetsError::Graph`] when the size does not
+    /// fit the network.
+    pub fn run(&self, x: &[f32], size: [usize; 4], features: Option<&[f32]>) -> Result<Vec<Tensor>> {
+        let names: Vec<&str> = self.spec.outputs.iter().map(String::as_str).collect();
+        self.run_selected(x, size, features, &names)
+    }
+
+    /// As [`Executor::run`], but only the outputs named, and only the layers they need.
+    ///
+    /// # Errors
+    /// As [`Executor::run`]; [`NetsError::Graph`] for a name that is no output.
+    pub fn run_selected(
+        &self,
+        x: &[f32],
+        size: [usize; 4],
+        features: Option<&[f32]>,
+        outputs: &[&str],
+    ) -> Result<Vec<Tensor>> {
+        self.run_in(Feed { x, size, features }, outputs, &mut Workspace::default())
+    }
+
+    /// Most bytes of buffers that a run of all outputs on `[n, d, h, w]` holds at once, outputs
+    /// included, input and weights not.
+    ///
+    /// # Errors
+    /// [`NetsError::Graph`] when the size does not fit the network.
+    pub fn peak_bytes(&self, [n, d, h, w]: [usize; 4]) -> Result<usize> {
+        let shapes = self.spec.shapes([d, h, w])?;
+        Ok(Plan::new(&self.steps, &shapes, &self.spec.output_places()?).bytes(n))
+    }
+
+    /// Places of the layers called `names`, all of them outputs.
+    pub(crate) fn selected(&self, names: &[&str]) -> Result<Vec<usize>> {
+        // Only outputs are sure not to have been fused away.
+        if let Some(name) = names.iter().find(|n| !self.spec.outputs.iter().any(|o| o == *n)) {
+            let what = format!("network `{}` has no output `{name}`", self.spec.name);
+            return Err(NetsError::Input(what));
+        }
+        self.spec.places(names)
+    }
+
+    pub(crate) fn run_in(&self, feed: Feed, names: &[&str], space: &mut Workspace) -> Result<Vec<Tensor>> {
+        self.check(feed)?;
+        let [n, d, h, w] = feed.size;
+        let shapes = self.spec.shapes([d, h, w])?;
+        let outputs = self.selected(names)?;
+        let plan = Plan::new(&self.steps, &shapes, &outputs);
+        space.slots.resize_with(plan.sizes.len().max(space.slots.len()), Vec::new);
+        for &s in &plan.order {
+            self.step(s, feed, &plan, &shapes, &mut space.slots);
+        }
+        let take = |&o: &usize| {
+            let len = n * shapes[o].len();
+            Tensor { shape: shapes[o].batched(n), data: space.slots[plan.slot[o]][..len].to_vec() }
+        };
+        Ok(outputs.iter().map(take).collect())
+    }
+
+    fn check(&self, feed: Feed) -> Result<()> {
+        let wrong = |what: String| Err(NetsError::Input(what));
+        let cells = feed.size.iter().try_fold(self.spec.channels, |n, &s| n.checked_mul(s));
+        if cells != Some(feed.x.len()) || feed.x.is_empty() {
+            let c = self.spec.channels;
+            return wrong(format!(
+                "{} values for images of {:?} with {c} channel(s)",
+                feed.x.len(),
+                feed.size
+            ));
+        }
+        let given = feed.features.map_or(0, <[f32]>::len);
+        let wanted = feed.size[0] * self.spec.features;
+        if given != wanted {
+            return wrong(format!("{given} feature values, network `{}` needs {wanted}", self.spec.name));
+        }
+        Ok(())
+    }
+
+    fn step(&self, s: usize, feed: Feed, plan: &Plan, shapes: &[Shape], slots: &mut [Vec<f32>]) {
+        let step = &self.steps[s];
+        let [n, d, h, w] = feed.size;
+        let image = Shape::Map { channels: self.spec.channels, size: [d, h, w] };
+        let shape = |source: &Source| match *source {
+            Source::Image => image,
+            Source::Features => Shape::Flat(self.spec.features),
+            Source::Layer(l) => shapes[l],
+        };
+        let own = plan.slot[step.value];
+        // An elementwise step that has its input's buffer works on it in place.
+        let overwrites = in_place(step).is_some_and(|l| plan.slot[l] == own);
+        let mut y = std::mem::take(&mut slots[own]);
+        let len = n * shapes[step.value].len();
+        if y.len() < len {
+            y.resize(len.max(n * plan.sizes[own]), 0.0);
+        }
+        let value = |source: &Source| -> (&[f32], Shape) {
+            let shape = shape(source);
+            let all: &[f32] = match *source {
+                Source::Image => feed.x,
+                Source::Features => feed.features.unwrap_or(&[]),
+                Source::Layer(l) => &slots[plan.slot[l]],
+            };
+            (all.get(..n * shape.len()).unwrap_or(&[]), shape)
+        };
+        let first = usize::from(overwrites);
+        let mut inputs: Vec<(&[f32], Shape)> = step.inputs.iter().skip(first).map(value).collect();
+        if overwrites {
+            inputs.insert(0, (&[], shapes[step.value]));
+        }
+        let residual = step.residual.as_ref().map(|r| value(r).0);
+        self.ready[s]
+            .run(&ops::Call { inputs: &inputs, residual, relu: step.relu, overwrites }, &mut y[..len]);
+        slots[own] = y;
+    }
+}

@@ -1,0 +1,262 @@
+//! The steps of the executor, each ready to run.
+
+use crate::Shape;
+use crate::fold::{Step, Work};
+use rayon::prelude::*;
+
+/// What one step reads.
+pub(crate) struct Call<'a> {
+    pub(crate) inputs: &'a [(&'a [f32], Shape)],
+    pub(crate) residual: Option<&'a [f32]>,
+    pub(crate) relu: bool,
+    /// The first input is what the result's buffer holds already.
+    pub(crate) overwrites: bool,
+}
+
+/// A step with its weights in the order in which it reads them.
+pub(crate) enum Ready {
+    /// Weights `[kd, kh, kw, in, out]`.
+    Conv {
+        channels: usize,
+        out: usize,
+        kernel: [usize; 3],
+        stride: [usize; 3],
+        pad: [usize; 3],
+        weight: Vec<f32>,
+        bias: Vec<f32>,
+    },
+    /// Weights `[2, 2, 2, in, out]`.
+    UpConv {
+        channels: usize,
+        out: usize,
+        weight: Vec<f32>,
+        bias: Vec<f32>,
+    },
+    Linear {
+        channels: usize,
+        out: usize,
+        weight: Vec<f32>,
+        bias: Vec<f32>,
+    },
+    Affine {
+        scale: Vec<f32>,
+        shift: Vec<f32>,
+    },
+    Relu,
+    PRelu(Vec<f32>),
+    Add {
+        scale: f32,
+    },
+    Concat,
+    MaxPool {
+        kernel: [usize; 3],
+        stride: [usize; 3],
+        pad: [usize; 3],
+    },
+    GlobalAvgPool,
+}
+
+/// Packs the weights of a step.
+pub(crate) fn prepare(step: &Step) -> Ready {
+    match &step.work {
+        Work::Conv { channels, out, kernel, stride, pad, dense } => {
+            let (w, bias) = dense.single();
+            let taps = kernel.iter().product();
+            let (channels, out) = (*channels, *out);
+            let weight = reorder(taps, channels, out, |t, i, o| w[(o * channels + i) * taps + t]);
+            Ready::Conv { channels, out, kernel: *kernel, stride: *stride, pad: *pad, weight, bias }
+        }
+        Work::UpConv { channels, out, dense } => {
+            let (w, bias) = dense.single();
+            let (channels, out) = (*channels, *out);
+            let weight = reorder(8, channels, out, |t, i, o| w[(i * out + o) * 8 + t]);
+            Ready::UpConv { channels, out, weight, bias }
+        }
+        Work::Linear { channels, out, dense } => {
+            let (weight, bias) = dense.single();
+            Ready::Linear { channels: *channels, out: *out, weight, bias }
+        }
+        Work::Affine { scale, shift } => Ready::Affine { scale: scale.clone(), shift: shift.clone() },
+        Work::Relu => Ready::Relu,
+        Work::PRelu(slope) => Ready::PRelu(slope.clone()),
+        Work::Add { scale } => Ready::Add { scale: *scale },
+        Work::Concat => Ready::Concat,
+        Work::MaxPool { kernel, stride, pad } => {
+            Ready::MaxPool { kernel: *kernel, stride: *stride, pad: *pad }
+        }
+        Work::GlobalAvgPool => Ready::GlobalAvgPool,
+    }
+}
+
+fn reorder(taps: usize, c: usize, out: usize, at: impl Fn(usize, usize, usize) -> f32) -> Vec<f32> {
+    let mut all = Vec::with_capacity(taps * c * out);
+    for t in 0..taps {
+        for i in 0..c {
+            all.extend((0..out).map(|o| at(t, i, o)));
+        }
+    }
+    all
+}
+
+fn space(shape: Shape) -> [usize; 3] {
+    match shape {
+        Shape::Map { size, .. } => size,
+        Shape::Flat(_) => [1; 3],
+    }
+}
+
+/// Places of the input that tap `k` of output place `o` reads along one axis.
+fn source(o: usize, k: usize, stride: usize, pad: usize, size: usize) -> Option<usize> {
+    (o * stride + k).checked_sub(pad).filter(|&i| i < size)
+}
+
+impl Ready {
+    /// Computes the step's value into `y`, `n` samples one after the other.
+    pub(crate) fn run(&self, call: &Call, y: &mut [f32]) {
+        let Some(&(x, shape)) = call.inputs.first() else { return };
+        let [d, h, w] = space(shape);
+        match self {
+            Self::Conv { channels, out, kernel, stride, pad, weight, bias } => {
+                let (c, m) = (*channels, *out);
+                let o: [usize; 3] =
+                    std::array::from_fn(|a| ([d, h, w][a] + 2 * pad[a] - kernel[a]) / stride[a] + 1);
+                y.par_chunks_mut(o[2] * m).enumerate().for_each(|(row, y)| {
+                    let (oy, oz, n) = (row % o[1], row / o[1] % o[0], row / (o[0] * o[1]));
+                    for (ox, y) in y.chunks_mut(m).enumerate() {
+                        y.copy_from_slice(bias);
+                        for kz in 0..kernel[0] {
+                            let Some(iz) = source(oz, kz, stride[0], pad[0], d) else { continue };
+                            for ky in 0..kernel[1] {
+                                let Some(iy) = source(oy, ky, stride[1], pad[1], h) else { continue };
+                                for kx in 0..kernel[2] {
+                                    let Some(ix) = source(ox, kx, stride[2], pad[2], w) else { continue };
+                                    let x = &x[(((n * d + iz) * h + iy) * w + ix) * c..][..c];
+                                    let tap = (kz * kernel[1] + ky) * kernel[2] + kx;
+                                    mix(x, &weight[tap * c * m..][..c * m], y);
+                                }
+                            }
+                        }
+                    }
+                });
+            }
+            Self::UpConv { channels, out, weight, bias } => {
+                let (c, m) = (*channels, *out);
+                y.par_chunks_mut(2 * w * m).enumerate().for_each(|(row, y)| {
+                    let (oy, oz, n) = (row % (2 * h), row / (2 * h) % (2 * d), row / (4 * d * h));
+                    for (ox, y) in y.chunks_mut(m).enumerate() {
+                        y.copy_from_slice(bias);
+                        let tap = (oz % 2 * 2 + oy % 2) * 2 + ox % 2;
+                        let x = &x[(((n * d + oz / 2) * h + oy / 2) * w + ox / 2) * c..][..c];
+                        mix(x, &weight[tap * c * m..][..c * m], y);
+                    }
+                });
+            }
+            Self::Linear { channels, out, weight, bias } => {
+                y.par_chunks_mut(*out).zip(x.par_chunks(*channels)).for_each(|(y, x)| {
+                    for ((y, w), b) in y.iter_mut().zip(weight.chunks(*channels)).zip(bias) {
+                        *y = b + w.iter().zip(x).map(|(w, x)| w * x).sum::<f32>();
+                    }
+                });
+            }
+            Self::Affine { scale, shift } => {
+                begin(call, x, y);
+                y.par_chunks_mut(scale.len()).for_each(|y| {
+                    for ((y, s), t) in y.iter_mut().zip(scale).zip(shift) {
+                        *y = *y * s + t;
+                    }
+                });
+            }
+            Self::Relu => {
+                begin(call, x, y);
+                relu(y);
+            }
+            Self::PRelu(slope) => {
+                begin(call, x, y);
+                y.par_chunks_mut(slope.len()).for_each(|y| {
+                    for (y, s) in y.iter_mut().zip(slope) {
+                        *y = if *y < 0.0 { *y * s } else { *y };
+                    }
+                });
+            }
+            Self::Add { scale } => {
+                begin(call, x, y);
+                let second = call.inputs.get(1).map_or(&[][..], |i| i.0);
+                y.par_iter_mut().zip(second).for_each(|(y, b)| *y += scale * b);
+            }
+            Self::Concat => concat(call.inputs, y),
+            Self::MaxPool { kernel, stride, pad } => {
+                max_pool(x, [d, h, w], shape.channels(), (kernel, stride, pad), y)
+            }
+            Self::GlobalAvgPool => {
+                let c = shape.channels();
+                let share = 1.0 / (d * h * w) as f64;
+                y.par_chunks_mut(c).zip(x.par_chunks(c * d * h * w)).for_each(|(y, x)| {
+                    for (i, y) in y.iter_mut().enumerate() {
+                        let sum: f64 = x.iter().skip(i).step_by(c).map(|&v| f64::from(v)).sum();
+                        *y = (sum * share) as f32;
+                    }
+                });
+            }
+        }
+        if let Some(residual) = call.residual {
+            y.par_iter_mut().zip(residual).for_each(|(y, r)| *y += r);
+        }
+        if call.relu {
+            relu(y);
+        }
+    }
+}
+
+fn mix(x: &[f32], weight: &[f32], y: &mut [f32]) {
+    for (v, w) in x.iter().zip(weight.chunks(y.len())) {
+        for (y, w) in y.iter_mut().zip(w) {
+            *y += v * w;
+        }
+    }
+}
+
+/// Brings the first input of an elementwise step into its buffer, unless it is there.
+fn begin(call: &Call, x: &[f32], y: &mut [f32]) {
+    if !call.overwrites {
+        y.copy_from_slice(x);
+    }
+}
+
+fn relu(y: &mut [f32]) {
+    y.par_iter_mut().for_each(|v| *v = v.max(0.0));
+}
+
+fn concat(inputs: &[(&[f32], Shape)], y: &mut [f32]) {
+    let total: usize = inputs.iter().map(|i| i.1.channels()).sum();
+    let block = 4096;
+    y.par_chunks_mut(total * block).enumerate().for_each(|(b, y)| {
+        let mut offset = 0;
+        for (x, shape) in inputs {
+            let c = shape.channels();
+            let x = &x[b * block * c..];
+            for (y, x) in y.chunks_mut(total).zip(x.chunks(c)) {
+                y[offset..offset + c].copy_from_slice(x);
+            }
+            offset += c;
+        }
+    });
+}
+
+type Window<'a> = (&'a [usize; 3], &'a [usize; 3], &'a [usize; 3]);
+
+fn max_pool(x: &[f32], [d, h, w]: [usize; 3], c: usize, (kernel, stride, pad): Window, y: &mut [f32]) {
+    let o: [usize; 3] = std::array::from_fn(|a| ([d, h, w][a] + 2 * pad[a] - kernel[a]) / stride[a] + 1);
+    y.par_chunks_mut(c).enumerate().for_each(|(cell, y)| {
+        let (ox, oy, oz) = (cell % o[2], cell / o[2] % o[1], cell / (o[1] * o[2]) % o[0]);
+        let n = cell / (o[0] * o[1] * o[2]);
+        y.fill(f32::NEG_INFINITY);
+        for iz in (0..kernel[0]).filter_map(|k| source(oz, k, stride[0], pad[0], d)) {
+            for iy in (0..kernel[1]).filter_map(|k| source(oy, k, stride[1], pad[1], h)) {
+                for ix in (0..kernel[2]).filter_map(|k| source(ox, k, stride[2], pad[2], w)) {
+                    let x = &x[(((n * d + iz) * h + iy) * w + ix) * c..][..c];
+                    y.iter_mut().zip(x).for_each(|(y, x)| *y = y.max(*x));
+                }
+            }
+        }
+    });
+}
