@@ -24,34 +24,36 @@ pub fn distance_transform_slices(mask: &Mask) -> Volume<f32> {
 }
 
 fn distances(mask: &Mask, across_slices: bool) -> Volume<f32> {
-    let mut data = squared_distances(&mask.data, &mask.geometry, |v| v == 0, across_slices);
+    let mut data = squared_distances(&mask.data, &mask.geometry, |v| v == 0, f32::INFINITY, across_slices);
     data.par_chunks_mut(1 << 16).for_each(|part| part.iter_mut().for_each(|d| *d = d.sqrt()));
     Volume { geometry: mask.geometry.clone(), data }
 }
 
 /// Squared distance in mm² of every voxel to the nearest voxel for which `is_site` holds, within
-/// the volume or (`across_slices` false) within the voxel's own axial slice.
+/// the volume or (`across_slices` false) within the voxel's own axial slice. Above `limit`
+/// it is infinite, which spares work far from the sites.
 pub(crate) fn squared_distances(
     data: &[u8],
     geometry: &Geometry,
     is_site: impl Fn(u8) -> bool + Sync,
+    limit: f32,
     across_slices: bool,
 ) -> Vec<f32> {
     let (size, spacing) = (geometry.size, geometry.spacing_mm);
     let nx = size[0].max(1);
     let mut out = vec![0.0f32; data.len()];
     out.par_chunks_mut(nx).zip(data.par_chunks(nx)).for_each(|(out, row)| {
-        sweep_row(row, out, spacing[0] as f32, &is_site);
+        sweep_row(row, out, spacing[0] as f32, limit, &is_site);
     });
-    along_y(&mut out, size, |rows| envelope_columns(rows, spacing[1]));
+    along_y(&mut out, size, |rows| envelope_columns(rows, spacing[1], limit));
     if across_slices && size[2] > 1 {
-        along_z(&mut out, size, |rows| envelope_columns(rows, spacing[2]));
+        along_z(&mut out, size, |rows| envelope_columns(rows, spacing[2], limit));
     }
     out
 }
 
-/// Squared distances to the sites of the same row.
-fn sweep_row(row: &[u8], out: &mut [f32], step_mm: f32, is_site: &impl Fn(u8) -> bool) {
+/// Squared distances to the sites of the same row, infinite above `limit`.
+fn sweep_row(row: &[u8], out: &mut [f32], step_mm: f32, limit: f32, is_site: &impl Fn(u8) -> bool) {
     let mut steps = f32::INFINITY;
     for (out, &v) in out.iter_mut().zip(row) {
         steps = if is_site(v) { 0.0 } else { steps + 1.0 };
@@ -61,7 +63,7 @@ fn sweep_row(row: &[u8], out: &mut [f32], step_mm: f32, is_site: &impl Fn(u8) ->
     for out in out.iter_mut().rev() {
         steps = (steps + 1.0).min(*out);
         let mm = steps * step_mm;
-        *out = mm * mm;
+        *out = if mm * mm > limit { f32::INFINITY } else { mm * mm };
     }
 }
 
@@ -69,7 +71,7 @@ fn sweep_row(row: &[u8], out: &mut [f32], step_mm: f32, is_site: &impl Fn(u8) ->
 const BLOCK: usize = 16;
 
 /// Lets the squared distances of each column (one value a row) spread along the column.
-fn envelope_columns(rows: &mut [&mut [f32]], step_mm: f64) {
+fn envelope_columns(rows: &mut [&mut [f32]], step_mm: f64, limit: f32) {
     let (n, width) = (rows.len(), rows.first().map_or(0, |row| row.len()));
     let mut block = vec![0.0f32; n * BLOCK];
     let mut sites = Vec::with_capacity(n);
@@ -81,7 +83,7 @@ fn envelope_columns(rows: &mut [&mut [f32]], step_mm: f64) {
             }
         }
         for column in block.chunks_mut(n).take(columns) {
-            envelope(column, step_mm * step_mm, &mut sites);
+            envelope(column, step_mm * step_mm, limit, &mut sites);
         }
         for (i, row) in rows.iter_mut().enumerate() {
             for (k, v) in row[x0..x0 + columns].iter_mut().enumerate() {
@@ -98,8 +100,8 @@ struct Site {
     from: f64,
 }
 
-/// Replaces `line[p]` by the least `line[q] + weight * (p - q)²` over all q.
-fn envelope(line: &mut [f32], weight: f64, sites: &mut Vec<Site>) {
+/// Replaces `line[p]` by the least `line[q] + weight * (p - q)²` over all q, infinite above `limit`.
+fn envelope(line: &mut [f32], weight: f64, limit: f32, sites: &mut Vec<Site>) {
     // No parabola from beyond a zero voxel can win on this side of it: stretches between zero
     // voxels are solved apart, and zero voxels themselves cost nothing.
     let mut start = 0;
@@ -119,7 +121,8 @@ fn envelope(line: &mut [f32], weight: f64, sites: &mut Vec<Site>) {
                     k += 1;
                 }
                 let d = p - sites[k].at;
-                *out = (sites[k].height + weight * d * d) as f32;
+                let squared = (sites[k].height + weight * d * d) as f32;
+                *out = if squared > limit { f32::INFINITY } else { squared };
             }
         }
         start = end;

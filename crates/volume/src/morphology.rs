@@ -82,7 +82,7 @@ fn complement(mask: &Mask, mut data: Vec<u8>) -> Mask {
 fn near(mask: &Mask, from: impl Fn(u8) -> bool + Sync, radius_mm: f64, across_slices: bool) -> Vec<u8> {
     // A little more, so that a voxel exactly on the ball's surface counts whatever the spacing.
     let limit = (radius_mm.max(0.0).powi(2) * (1.0 + 1e-5)) as f32;
-    let squared = squared_distances(&mask.data, &mask.geometry, from, across_slices);
+    let squared = squared_distances(&mask.data, &mask.geometry, from, limit, across_slices);
     squared.par_iter().map(|&d| u8::from(d <= limit)).collect()
 }
 

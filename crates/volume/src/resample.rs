@@ -41,8 +41,9 @@ pub fn resample_nearest(source: &Mask, target: &Geometry) -> Mask {
     } else {
         let places = Affine::new(&source.geometry, target);
         out.data.par_chunks_mut(nx.max(1)).enumerate().for_each(|(row, out)| {
+            let place = places.along(row);
             for (x, out) in out.iter_mut().enumerate() {
-                let c = places.at(x, row);
+                let c = place(x);
                 let v = (nearest(c[0], size[0]), nearest(c[1], size[1]), nearest(c[2], size[2]));
                 if let (Some(x), Some(y), Some(z)) = v {
                     *out = source.at([x, y, z]);
@@ -79,8 +80,9 @@ fn linear<T: Value>(source: &Volume<T>, target: &Geometry, outside: T) -> Volume
     let places = Affine::new(&source.geometry, target);
     let mut out = Volume::filled(target.clone(), outside);
     out.data.par_chunks_mut(target.size[0].max(1)).enumerate().for_each(|(row, out)| {
+        let place = places.along(row);
         for (x, out) in out.iter_mut().enumerate() {
-            if let Some(v) = trilinear(source, places.at(x, row)) {
+            if let Some(v) = trilinear(source, place(x)) {
                 *out = T::from_f32(v);
             }
         }
@@ -162,10 +164,12 @@ impl Affine {
         Self { first, steps, rows_per_slice: target.size[1] }
     }
 
-    /// Source index of voxel `x` of a row (row = z * ny + y).
-    fn at(&self, x: usize, row: usize) -> [f64; 3] {
-        let t = [x as f64, (row % self.rows_per_slice) as f64, (row / self.rows_per_slice) as f64];
-        std::array::from_fn(|c| self.first[c] + (0..3).map(|a| t[a] * self.steps[a][c]).sum::<f64>())
+    /// The source index of voxel x of a row (row = z * ny + y).
+    fn along(&self, row: usize) -> impl Fn(usize) -> [f64; 3] {
+        let (y, z) = ((row % self.rows_per_slice) as f64, (row / self.rows_per_slice) as f64);
+        let [step, step_y, step_z] = self.steps;
+        let start: [f64; 3] = std::array::from_fn(|c| self.first[c] + y * step_y[c] + z * step_z[c]);
+        move |x| std::array::from_fn(|c| start[c] + x as f64 * step[c])
     }
 }
 
