@@ -1,7 +1,7 @@
 //! From HU to the input channel: the one place where intensities are scaled.
 
 use crate::{InputRecipe, NetsError, Result};
-use pleura_volume::{Mask, Volume};
+use pleura_volume::{Mask, Structuring, Volume, dilate};
 use rayon::prelude::*;
 
 impl InputRecipe {
@@ -26,28 +26,10 @@ impl InputRecipe {
             let what = format!("mask of {:?} voxels on a scan of {:?}", mask.size(), hu.size());
             return Err(NetsError::Input(what));
         }
-        let inside = grown(mask, self.mask_margin);
+        let voxels = [2 * self.mask_margin + 1; 3];
+        let inside = dilate(mask, Structuring::Box { voxels });
         let outside = self.scale(outside);
         let one = |(&v, &m): (&i16, &u8)| if m != 0 { self.scale(f32::from(v)) } else { outside };
-        Ok(hu.data.par_iter().zip(&inside).map(one).collect())
+        Ok(hu.data.par_iter().zip(&inside.data).map(one).collect())
     }
-}
-
-/// The mask grown by `by` voxels along each axis (a box), as 0 and 1.
-fn grown(mask: &Mask, by: usize) -> Vec<u8> {
-    let [nx, ny, nz] = mask.size();
-    let mut m: Vec<u8> = mask.data.iter().map(|&v| u8::from(v != 0)).collect();
-    // A box is grown one axis after the other.
-    for (n, step) in [(nx, 1), (ny, nx), (nz, nx * ny)] {
-        if by == 0 || n == 0 {
-            continue;
-        }
-        let grow = |i: usize| {
-            let at = (i / step) % n;
-            let (low, high) = (at.saturating_sub(by), (at + by).min(n - 1));
-            u8::from((low..=high).any(|j| m[i - at * step + j * step] != 0))
-        };
-        m = (0..m.len()).into_par_iter().map(grow).collect();
-    }
-    m
 }

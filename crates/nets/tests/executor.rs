@@ -1,0 +1,270 @@
+//! The executor against a plain interpreter of the same graph in double precision.
+
+mod common;
+
+use common::{difference, features, formula_weights, image, interpret};
+use pleura_nets::{Executor, Layer, NetSpec, NetsError, Op, Shape, Tensor, Tiling, Weights, specs};
+use pleura_volume::{NoProgress, Progress};
+use proptest::prelude::*;
+
+/// Single precision over some hundred summands a value and tens of layers.
+const CLOSE: f32 = 2e-5;
+
+fn agrees(spec: &NetSpec, size: [usize; 4]) {
+    let weights = formula_weights(spec);
+    let x = image(size.iter().product::<usize>() * spec.channels);
+    let f = features(size[0] * spec.features);
+    let f = (spec.features > 0).then_some(&f[..]);
+    let got = Executor::new(spec, &weights).unwrap().run(&x, size, f).unwrap();
+    let want = interpret(spec, &weights, &x, size, f);
+    let far = difference(&got, &want);
+    assert!(far < CLOSE, "{}: {far}", spec.name);
+}
+
+#[test]
+fn the_detector_computes_what_its_graph_says() {
+    agrees(&specs::vnet_ir_rpn(&[4, 6, 8, 10], 3), [1, 16, 16, 8]);
+    agrees(&specs::vnet_ir_rpn(&[8, 16, 20], 2), [2, 4, 8, 12]);
+}
+
+#[test]
+fn the_classifiers_compute_what_their_graphs_say() {
+    agrees(&specs::resnet18(3, 1), [2, 1, 24, 16]);
+    agrees(&specs::location_attention(3, 1), [2, 1, 16, 16]);
+    agrees(&specs::location_attention(4, 3), [2, 3, 16, 8]);
+}
+
+fn layer(name: &str, inputs: &[&str], op: Op) -> Layer {
+    Layer { name: name.into(), inputs: inputs.iter().map(|s| s.to_string()).collect(), op }
+}
+
+/// Adds one layer drawn from `(kind, pick, a, b)` to a graph, when it fits.
+fn grow(spec: &mut NetSpec, size: [usize; 3], (kind, pick, a, b): (u8, usize, usize, usize)) {
+    spec.outputs = spec.layers.last().map(|l| l.name.clone()).into_iter().collect();
+    let shapes = if spec.layers.is_empty() { vec![] } else { spec.shapes(size).unwrap() };
+    let mut values = vec![("x".to_string(), Shape::Map { channels: spec.channels, size })];
+    values.push(("f".to_string(), Shape::Flat(spec.features)));
+    values.extend(spec.layers.iter().map(|l| l.name.clone()).zip(shapes));
+    // Mostly the newest value, so that chains to be fused come up.
+    let at = if pick % 3 == 0 { pick / 3 % values.len() } else { values.len() - 1 };
+    let (first, shape) = values[at].clone();
+    let space = |s: &Shape| match *s {
+        Shape::Map { size, .. } => Some(size),
+        Shape::Flat(_) => None,
+    };
+    let peers: Vec<&str> = values
+        .iter()
+        .filter(|(_, s)| space(s) == space(&shape) && (kind % 10 == 5 || *s == shape))
+        .map(|(n, _)| n.as_str())
+        .collect();
+    let peer = peers[b % peers.len()].to_string();
+    let out = 1 + b % 9;
+    let edges = |v: usize| [1 + v % 2, 1 + v / 2 % 3, 1 + v / 6 % 3];
+    let (op, two) = match kind % 10 {
+        0 | 1 if space(&shape).is_some() => {
+            let kernel = edges(a);
+            let pad = kernel.map(|k| if b % 2 == 0 { k / 2 } else { 0 });
+            (Op::Conv { out, kernel, stride: [1 + b % 2, 1, 1 + a % 2], pad, bias: a % 3 == 0 }, false)
+        }
+        0 | 1 => (Op::Linear { out }, false),
+        2 => (Op::BatchNorm { eps: 1e-3 }, false),
+        3 => (Op::Relu, false),
+        4 => (Op::Add { scale: [1.0, 0.3][a % 2] }, true),
+        5 => (Op::Concat, true),
+        6 => (Op::PRelu, false),
+        7 => (Op::UpConv { out }, false),
+        8 => (Op::MaxPool { kernel: [2, 3, 2], stride: [1 + a % 2, 2, 1], pad: [0, b % 2, 1] }, false),
+        _ => (Op::GlobalAvgPool, false),
+    };
+    let name = format!("l{}", spec.layers.len());
+    let inputs = if !two {
+        vec![first]
+    } else if a % 5 < 3 {
+        vec![peer, first]
+    } else {
+        vec![first, peer]
+    };
+    spec.layers.push(Layer { name: name.clone(), inputs, op });
+    spec.outputs = vec![name];
+    let fits = spec.shapes(size).is_ok_and(|s| s.last().is_some_and(|s| s.len() < 4000));
+    if !fits {
+        spec.layers.pop();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn any_graph_is_computed_as_it_is_written(
+        draws in prop::collection::vec((any::<u8>(), 0usize..1000, 0usize..1000, 0usize..1000), 1..24),
+        size in [1usize..5, 1usize..7, 1usize..7],
+        extra in prop::collection::vec(0usize..1000, 0..3),
+    ) {
+        let mut spec = NetSpec { name: "random".into(), channels: 2, features: 3, layers: vec![], outputs: vec![] };
+        draws.into_iter().for_each(|d| grow(&mut spec, size, d));
+        prop_assume!(!spec.layers.is_empty());
+        let names: Vec<String> = spec.layers.iter().map(|l| l.name.clone()).collect();
+        spec.outputs = vec![names[names.len() - 1].clone()];
+        for e in extra {
+            let name = names[e % names.len()].clone();
+            if !spec.outputs.contains(&name) {
+                spec.outputs.push(name);
+            }
+        }
+        agrees(&spec, [2, size[0], size[1], size[2]]);
+    }
+}
+
+#[test]
+fn a_layer_that_is_used_twice_is_not_fused_away() {
+    let conv = Op::Conv { out: 4, kernel: [1, 3, 3], stride: [1; 3], pad: [0, 1, 1], bias: true };
+    let spec = NetSpec {
+        name: "forked".into(),
+        channels: 4,
+        features: 0,
+        layers: vec![
+            layer("a", &["x"], conv.clone()),
+            layer("b", &["a"], conv),
+            layer("n", &["b"], Op::BatchNorm { eps: 1e-5 }),
+            layer("s", &["n", "a"], Op::Add { scale: 0.5 }),
+            layer("r", &["s"], Op::Relu),
+            layer("t", &["n", "n"], Op::Add { scale: 0.5 }),
+            layer("u", &["t", "r"], Op::Concat),
+        ],
+        outputs: vec!["u".into(), "a".into()],
+    };
+    agrees(&spec, [1, 2, 5, 6]);
+}
+
+#[test]
+fn selected_outputs_equal_those_of_a_full_run_and_cost_less() {
+    let spec = specs::vnet_ir_rpn(&[8, 8, 8, 8], 2);
+    let net = Executor::new(&spec, &formula_weights(&spec)).unwrap();
+    let (x, size) = (image(16 * 16 * 16), [1, 16, 16, 16]);
+    let all = net.run(&x, size, None).unwrap();
+    let some = net.run_selected(&x, size, None, &[specs::OFFSETS, specs::OBJECTNESS]).unwrap();
+    assert_eq!([&all[1], &all[0]], [&some[0], &some[1]]);
+    assert!(matches!(net.run_selected(&x, size, None, &["stem.conv"]), Err(NetsError::Input(_))));
+}
+
+#[test]
+fn wrong_inputs_are_refused_with_the_reason() {
+    let spec = specs::location_attention(3, 1);
+    let net = Executor::new(&spec, &Weights::init(&spec, 1).unwrap()).unwrap();
+    let x = image(64 * 64);
+    for (x, size, f) in [
+        (&x[..10], [1, 1, 64, 64], Some(&[0.5][..])),
+        (&x[..], [1, 1, 64, 64], None),
+        (&x[..], [1, 1, 64, 64], Some(&[0.5, 0.5][..])),
+        (&x[..], [0, 1, 64, 64], Some(&[0.5][..])),
+        (&[], [0, 1, 64, 64], None),
+    ] {
+        assert!(matches!(net.run(x, size, f), Err(NetsError::Input(_))), "{size:?} {f:?}");
+    }
+    let spec = specs::vnet_ir_rpn(&[8; 4], 1);
+    let net = Executor::new(&spec, &Weights::init(&spec, 1).unwrap()).unwrap();
+    let refused = net.run(&image(9 * 8 * 8), [1, 9, 8, 8], None);
+    assert!(matches!(refused, Err(NetsError::Graph { .. })), "9 is no multiple of 8");
+}
+
+/// Two levels, reach 7 voxels: stem 1, stride-2 convolution 1 (2 voxels), 3 x 3 x 3 at stride 2.
+fn shallow() -> NetSpec {
+    let conv = |out, k: usize, s| Op::Conv {
+        out,
+        kernel: [k; 3],
+        stride: [s; 3],
+        pad: [(k - s) / 2; 3],
+        bias: true,
+    };
+    NetSpec {
+        name: "shallow".into(),
+        channels: 1,
+        features: 0,
+        layers: vec![
+            layer("stem", &["x"], conv(6, 3, 1)),
+            layer("down", &["stem"], conv(8, 2, 2)),
+            layer("deep", &["down"], conv(8, 3, 1)),
+            layer("relu", &["deep"], Op::Relu),
+            layer("up", &["relu"], Op::UpConv { out: 6 }),
+            layer("sum", &["stem", "up"], Op::Add { scale: 0.5 }),
+        ],
+        outputs: vec!["sum".into(), "relu".into()],
+    }
+}
+
+#[test]
+fn tiles_with_enough_halo_equal_the_whole() {
+    let spec = shallow();
+    let net = Executor::new(&spec, &formula_weights(&spec)).unwrap();
+    let size = [21, 18, 30];
+    let x = image(21 * 18 * 30);
+    let run = |tile, halo| net.run_tiled(&x, size, Tiling { tile, halo }, &NoProgress).unwrap();
+    let whole = run([64; 3], [0; 3]);
+    assert_eq!(whole[0].shape, [1, 21, 18, 30, 6]);
+    assert_eq!(whole[1].shape, [1, 11, 9, 15, 8]);
+    let far = difference(&run([8, 6, 9], [8; 3]), &whole);
+    assert!(far < 1e-6, "{far}");
+    let seams = difference(&run([8, 6, 9], [0; 3]), &whole);
+    assert!(seams > 1e-3, "without a halo seams must show, or this test shows nothing: {seams}");
+}
+
+#[test]
+fn one_tile_is_the_padded_volume() {
+    let spec = shallow();
+    let net = Executor::new(&spec, &formula_weights(&spec)).unwrap();
+    let x = image(5 * 4 * 3);
+    let tiled = net.run_tiled(&x, [5, 4, 3], Tiling { tile: [64; 3], halo: [16; 3] }, &NoProgress).unwrap();
+    let mut padded = vec![0.0; 6 * 4 * 4];
+    for (i, v) in x.iter().enumerate() {
+        padded[(i / 12 * 4 + i / 3 % 4) * 4 + i % 3] = *v;
+    }
+    let whole = net.run(&padded, [1, 6, 4, 4], None).unwrap();
+    for z in 0..5 {
+        for y in 0..4 {
+            for x in 0..3 {
+                let (a, b) = ((z * 4 + y) * 3 + x, (z * 4 + y) * 4 + x);
+                assert_eq!(tiled[0].data[a * 6..a * 6 + 6], whole[0].data[b * 6..b * 6 + 6]);
+            }
+        }
+    }
+    assert_eq!(tiled[1].data, whole[1].data);
+}
+
+#[test]
+fn a_cancelled_run_says_so() {
+    struct Stop;
+    impl Progress for Stop {
+        fn cancelled(&self) -> bool {
+            true
+        }
+    }
+    let spec = shallow();
+    let net = Executor::new(&spec, &formula_weights(&spec)).unwrap();
+    let stopped = net.run_tiled(&image(8), [2; 3], Tiling { tile: [8; 3], halo: [0; 3] }, &Stop);
+    assert!(matches!(stopped, Err(NetsError::Cancelled(_))));
+}
+
+#[test]
+fn a_whole_lung_fits_a_gigabyte_and_tiles_fit_less() {
+    let spec = specs::vnet_ir_rpn(&[16, 32, 64, 128], 4);
+    let net = Executor::new(&spec, &Weights::init(&spec, 1).unwrap()).unwrap();
+    // 2.6 times 96^3 voxels: the largest lungs on a 2 mm grid.
+    let (size, halo) = ([136, 120, 144], [16; 3]);
+    let tiling = net.fitting_tile(size, halo, 700 << 20).unwrap();
+    let seen: [usize; 3] = std::array::from_fn(|a| (tiling.tile[a] + 2 * halo[a]).min(size[a]));
+    assert!(net.peak_bytes([1, seen[0], seen[1], seen[2]]).unwrap() <= 700 << 20);
+    let small = net.fitting_tile(size, halo, 100 << 20).unwrap();
+    assert!(small.tile[0] < tiling.tile[0] && small.tile[0] >= 8, "{small:?} {tiling:?}");
+}
+
+#[test]
+fn results_do_not_depend_on_the_thread_count() {
+    let spec = specs::vnet_ir_rpn(&[8, 8, 12, 16], 2);
+    let net = Executor::new(&spec, &formula_weights(&spec)).unwrap();
+    let run = |threads: usize| -> Vec<Tensor> {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| net.run(&image(24 * 16 * 16), [1, 24, 16, 16], None).unwrap())
+    };
+    assert_eq!(run(1), run(3));
+}
