@@ -129,3 +129,19 @@ fn empty_grids_stay_empty() {
     let full = Volume::filled(target, 1i16);
     assert!(resample_linear(&full, &geometry, 0).data.is_empty());
 }
+
+#[test]
+fn half_overlapping_cubes_have_an_iou_of_a_third() {
+    let a = Box3::cube([0.0; 3], 2.0);
+    let b = Box3::cube([1.0, 0.0, 0.0], 2.0);
+    assert!((a.iou(&b) - 1.0 / 3.0).abs() < 1e-12);
+    assert_eq!(a.iou(&Box3::cube([9.0; 3], 2.0)), 0.0);
+}
+
+#[test]
+fn a_resampled_grid_is_centred_on_the_old_one() {
+    // 10 voxels of 0.7 mm reach from -0.35 to 6.65 mm; 4 of 2 mm, centred, from -0.85 to 7.15.
+    let coarse = grid([10, 1, 1], 0.0, 0.7).resampled([2.0, 1.0, 1.0]);
+    assert_eq!(coarse.size, [4, 1, 1]);
+    assert!((coarse.origin_mm[0] - 0.15).abs() < 1e-12);
+}

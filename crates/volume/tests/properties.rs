@@ -82,6 +82,23 @@ proptest! {
     }
 
     #[test]
+    fn a_box_of_voxels_comes_back_from_mm_on_straight_axes(size in prop::array::uniform3(1usize..20),
+        origin in prop::array::uniform3(-500.0..500.0), spacing in prop::array::uniform3(0.3..6.0),
+        at in prop::array::uniform3(0.0..1.0f64)) {
+        let geometry = Geometry::axis_aligned(size, origin, spacing);
+        let min: [usize; 3] = std::array::from_fn(|a| (at[a] * size[a] as f64) as usize);
+        let b = VoxelBox { min, max: std::array::from_fn(|a| min[a] + (size[a] - min[a]).div_ceil(2)) };
+        prop_assert_eq!(geometry.voxel_box(&geometry.box_mm(&b)), b);
+    }
+
+    #[test]
+    fn a_crop_leaves_voxels_where_they_were(scan in scans()) {
+        let b = VoxelBox { min: scan.size().map(|n| n / 3), max: scan.size() };
+        let crop = scan.cropped(&b);
+        prop_assert_eq!(&resample_linear(&scan, &crop.geometry, 0), &crop);
+    }
+
+    #[test]
     fn resampling_to_the_same_grid_changes_nothing(scan in scans()) {
         let grid = &scan.geometry;
         prop_assert_eq!(&resample_linear(&scan, grid, 0), &scan);
