@@ -1,9 +1,27 @@
 //! The screening pipeline: candidates, patches, votes, noisy-or.
+//!
+//! [`screen`] is the whole way; its steps are public because training prepares its data with the
+//! same code: [`detector_grid`] and [`detector_input`] before the detector, [`patch_sites`] and
+//! [`cut_patch`] before the classifier.
 
 mod case;
+mod classify;
+mod detect;
+mod error;
+mod models;
+mod patch;
+mod pipeline;
 mod verdict;
 mod vote;
 
 pub use case::{Case, Finding, LungFacts, Patch, Profile, Region, SideFacts, StageTimes, Verdict};
+pub use classify::classify;
+pub use detect::{Candidate, Detection, MARGIN_MM, detect, detector_grid, detector_input};
+pub use error::{Error, Result, role_name};
+pub use models::{LoadedClassifier, LoadedDetector, ModelFacts, Models};
+pub use patch::{PatchSite, cut_patch, distances_from_edge, patch_sites};
+pub use pipeline::{CONSOLIDATION_HU, LEAST_SLICES, Options, screen};
+// A case holds the lungs it was found in: whoever reads one can name their parts.
+pub use pleura_lungs::{LEFT, LungStatus, Lungs, RIGHT};
 pub use verdict::{IRRELEVANT, TIE, findings, verdict};
 pub use vote::{PatchVote, most_probable, noisy_or, noisy_or_calibrated, softmax, vote};

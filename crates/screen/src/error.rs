@@ -1,0 +1,54 @@
+//! Why a scan was not screened.
+
+use pleura_nets::{NetsError, Role};
+use pleura_volume::Cancelled;
+
+/// Result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a scan was not screened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The scan is no volume: the input is to be refused.
+    #[error("the scan has {slices} slice(s); screening needs a volume of at least {needed}")]
+    TooFewSlices {
+        /// Slices of the scan.
+        slices: usize,
+        /// Least slices.
+        needed: usize,
+    },
+    /// A model cannot be used for its role.
+    #[error("the {} model `{name}` cannot be used: {reason}", role_name(*role))]
+    Model {
+        /// The role it was given.
+        role: Role,
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A network could not be run.
+    #[error(transparent)]
+    Network(NetsError),
+    /// The work was given up.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+}
+
+impl From<NetsError> for Error {
+    fn from(e: NetsError) -> Self {
+        match e {
+            NetsError::Cancelled(c) => Self::Cancelled(c),
+            other => Self::Network(other),
+        }
+    }
+}
+
+/// The name of a role in reports and messages.
+pub fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Detector => "detector",
+        Role::Classifier => "classifier",
+    }
+}
