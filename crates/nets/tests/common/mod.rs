@@ -3,7 +3,10 @@
 //! buffer reuse.
 #![allow(dead_code)]
 
-use pleura_nets::{NetSpec, Op, Shape, Source, Tensor, Weights};
+use pleura_nets::{
+    AnchorSpec, FORMAT, InputRecipe, ModelManifest, NetSpec, Op, Preprocessing, ProposalRecipe, Shape,
+    Source, Tensor, Weights,
+};
 
 /// A number in 0..1 from a stream and a place in it (a Murmur-style mixer on 32 bits).
 pub fn unit(stream: u32, i: usize) -> f64 {
@@ -196,4 +199,33 @@ pub fn difference(a: &[Tensor], b: &[Tensor]) -> f32 {
         worst = worst.max(far / scale);
     }
     worst
+}
+
+/// A manifest around `spec` with made-up preprocessing.
+pub fn manifest(spec: &NetSpec) -> ModelManifest {
+    ModelManifest {
+        format: FORMAT,
+        name: "test".into(),
+        version: "1".into(),
+        spec: spec.clone(),
+        preprocessing: Preprocessing::Detector {
+            spacing_mm: [2.0; 3],
+            input: InputRecipe { low_hu: -1000.0, high_hu: 400.0, outside_hu: Some(40.0), mask_margin: 2 },
+            proposals: recipe(),
+        },
+        trained_on: "nothing".into(),
+        generator: None,
+        notes: Default::default(),
+    }
+}
+
+/// Two anchors a cell, everything above one half proposed.
+pub fn recipe() -> ProposalRecipe {
+    ProposalRecipe {
+        anchors: AnchorSpec { stride: 4, edges_mm: vec![10.0, 30.0] },
+        score_threshold: 0.5,
+        nms_iou: 0.2,
+        max_proposals: 20,
+        voxel_threshold: 0.5,
+    }
 }
