@@ -1,0 +1,96 @@
+//! How far a lung mask can be trusted.
+
+use crate::{LungOptions, LungStatus};
+use pleura_volume::Mask;
+
+/// Less lung than this in total is no chest, ml.
+const NO_CHEST_ML: f64 = 300.0;
+/// A lung that meets the first or last slice with more than this area is cut off, mm2.
+const CUT_MM2: f64 = 400.0;
+/// One lung below this share of the other is missing or mostly airless.
+const SMALL_SHARE: f64 = 0.3;
+
+/// One side of the mask, measured.
+struct Side {
+    name: &'static str,
+    ml: f64,
+}
+
+/// Status and reasons for a mask on any grid.
+pub(crate) fn judge(mask: &Mask, cut_at_side: bool, options: &LungOptions) -> (LungStatus, Vec<String>) {
+    let [right, left] = crate::volumes_ml(mask);
+    let side = |name, ml| Side { name, ml };
+    let sides = [side("right", right), side("left", left)];
+    if right + left == 0.0 {
+        return (LungStatus::NotFound, vec!["No lung was found in this scan.".into()]);
+    }
+    let height = mask.geometry.size[2] as f64 * mask.geometry.spacing_mm[2];
+    let total = right + left;
+    if height < options.lung_height_mm / 2.0 {
+        // A slab: volumes say nothing, areas do.
+        let mut reasons = vec![format!("The scan covers only {height:.0} mm from foot to head.")];
+        reasons.extend(missing(&sides));
+        return (LungStatus::Partial, reasons);
+    }
+    if total < NO_CHEST_ML {
+        let reason = format!("Only {total:.0} ml of lung-like tissue was found: this is no chest CT.");
+        return (LungStatus::NotFound, vec![reason]);
+    }
+    let mut reasons = Vec::new();
+    let (cut_top, cut_base) = cut_ends(mask);
+    let span = span_mm(mask);
+    if (cut_top || cut_base) && span < options.lung_height_mm {
+        let part = if cut_top { "bases" } else { "tops" };
+        let reason = format!("Only the {part} of the lungs ({span:.0} mm) are in the scan.");
+        return (LungStatus::NotFound, vec![reason]);
+    }
+    if cut_top {
+        reasons.push("The tops of the lungs are cut off by the scan's field of view.".into());
+    }
+    if cut_base {
+        reasons.push("The bases of the lungs are cut off by the scan's field of view.".into());
+    }
+    if cut_at_side {
+        reasons.push("A lung is cut off at the side of the scan's field of view.".into());
+    }
+    reasons.extend(missing(&sides));
+    for s in sides.iter().filter(|s| s.ml > 0.0) {
+        let [low, high] = options.one_lung_ml;
+        if s.ml < low || s.ml > high {
+            reasons.push(format!("The {} lung measures {:.0} ml, which is implausible.", s.name, s.ml));
+        }
+    }
+    if !(cut_top || cut_base) && span < options.lung_height_mm {
+        reasons.push(format!("The lungs reach only {span:.0} mm from base to apex."));
+    }
+    let status = if reasons.is_empty() { LungStatus::Ok } else { LungStatus::Partial };
+    (status, reasons)
+}
+
+fn missing(sides: &[Side; 2]) -> Vec<String> {
+    let most = sides[0].ml.max(sides[1].ml);
+    let mut out = Vec::new();
+    for s in sides {
+        if s.ml == 0.0 {
+            out.push(format!("The {} lung was not found.", s.name));
+        } else if s.ml < SMALL_SHARE * most {
+            let share = 100.0 * s.ml / most;
+            out.push(format!("The {} lung has only {share:.0} % of the other one's volume.", s.name));
+        }
+    }
+    out
+}
+
+/// Whether lung meets the last (head) and the first (foot) slice.
+fn cut_ends(mask: &Mask) -> (bool, bool) {
+    let s = mask.geometry.spacing_mm;
+    let area = |z: usize| mask.slice(z).iter().filter(|&&v| v != 0).count() as f64 * s[0] * s[1];
+    let last = mask.size()[2] - 1;
+    (area(last) > CUT_MM2, area(0) > CUT_MM2)
+}
+
+/// Height of the lungs from the first to the last slice that shows them, mm.
+fn span_mm(mask: &Mask) -> f64 {
+    let slices = mask.bounding_box(|v| v != 0).map_or(0, |b| b.size()[2]);
+    slices as f64 * mask.geometry.spacing_mm[2]
+}

@@ -1,0 +1,253 @@
+//! Which air is lung, and which lung it is.
+
+use crate::air::{Air, DENSER_HU};
+use crate::coarse::Coarse;
+use crate::{LEFT, LungOptions, RIGHT};
+use pleura_volume::{
+    Components, Connectivity, Mask, VoxelBox, component_boxes, connected_components,
+    distance_transform_slices,
+};
+
+/// Lung is denser than outside air in at least this share of its interior; bowel gas has next to none.
+const DENSER_SHARE: f64 = 0.25;
+/// A piece that lies on outside air from slice to slice with more than this share of its voxels
+/// is a pocket between arm, clothes and table.
+const OUTSIDE_CONTACT: f64 = 0.05;
+/// Pieces of at least one part in this many of the largest are lung wherever they lie; smaller
+/// ones only between large ones.
+const LARGE_PART: usize = 8;
+/// Two lungs in one piece: the second piece holds less than this share of the first ...
+const SECOND_SHARE: f64 = 0.12;
+/// ... and each side of the midline at least this share of the piece.
+const SPLIT_SHARE: f64 = 0.2;
+/// Depths at which a joined pair of lungs is looked at for two cores, mm.
+const SPLIT_DEPTHS_MM: [f32; 8] = [1.5, 2.5, 3.5, 5.0, 7.0, 9.0, 12.0, 16.0];
+
+/// A connected piece of inner air.
+#[derive(Debug, Clone, Copy, Default)]
+struct Piece {
+    voxels: usize,
+    sum_x: f64,
+    interior: usize,
+    denser: usize,
+    outside_contact: usize,
+}
+
+/// Labels the aerated lung 1 right, 2 left on the reduced grid; all 0 when there is none.
+pub(crate) fn label_lungs(coarse: &Coarse, air: &Air, airway: &Mask, options: &LungOptions) -> Mask {
+    let open = air.inner.data.iter().zip(&airway.data).map(|(&a, &w)| a & (1 - w)).collect();
+    let parts = connected_components(&coarse.mask(open), Connectivity::Six);
+    let pieces = measure(coarse, air, &parts);
+    let boxes = component_boxes(&parts);
+    let thin = coarse.hu.size()[2] == 1;
+    let smallest = if thin { 100.0 / coarse.pixel_mm2() } else { options.piece_ml / coarse.voxel_ml() };
+    let mut lungs: Vec<usize> =
+        (1..pieces.len()).filter(|&i| pieces[i].voxels as f64 >= smallest && is_lung(&pieces[i])).collect();
+    lungs.sort_by_key(|&i| std::cmp::Reverse(pieces[i].voxels));
+    let Some(&main) = lungs.first() else { return coarse.mask(vec![0; parts.labels.data.len()]) };
+
+    let middle = body_middle(coarse, air, &boxes[main]);
+    let second = lungs.get(1).map_or(0, |&i| pieces[i].voxels);
+    let share_right = share_right_of(&parts, main as u32, &boxes[main], middle);
+    let joined = (second as f64) < SECOND_SHARE * pieces[main].voxels as f64
+        && share_right.min(1.0 - share_right) > SPLIT_SHARE;
+    let mut side = vec![0u8; pieces.len()];
+    let side_of = |i: usize| {
+        let x = pieces[i].sum_x / pieces[i].voxels as f64;
+        if x < middle { RIGHT } else { LEFT }
+    };
+    let large = pieces[main].voxels / LARGE_PART;
+    for &i in lungs.iter().filter(|&&i| pieces[i].voxels >= large) {
+        side[i] = side_of(i);
+    }
+    let paint = |side: &[u8]| coarse.mask(parts.labels.data.iter().map(|&l| side[l as usize]).collect());
+    let mut out = paint(&side);
+    let beside = slice_boxes(&out);
+    for &i in lungs.iter().filter(|&&i| pieces[i].voxels < large) {
+        let own = side_of(i);
+        if beside(&boxes[i], own) || (joined && beside(&boxes[i], side[main])) {
+            side[i] = own;
+        }
+    }
+    out = paint(&side);
+    if joined {
+        split(&parts, main as u32, &boxes[main], middle, &mut out);
+    }
+    out
+}
+
+fn is_lung(p: &Piece) -> bool {
+    p.denser as f64 >= DENSER_SHARE * p.interior as f64
+        && p.interior > 0
+        && p.outside_contact as f64 <= OUTSIDE_CONTACT * p.voxels as f64
+}
+
+fn measure(coarse: &Coarse, air: &Air, parts: &Components) -> Vec<Piece> {
+    let [nx, ny, nz] = coarse.hu.size();
+    let labels = &parts.labels.data;
+    let dense = (air.level_hu + DENSER_HU) as i16;
+    let mut pieces = vec![Piece::default(); parts.sizes.len()];
+    for z in 0..nz {
+        for y in 0..ny {
+            let row = (z * ny + y) * nx;
+            for x in 0..nx {
+                let i = row + x;
+                let label = labels[i];
+                if label == 0 {
+                    continue;
+                }
+                let p = &mut pieces[label as usize];
+                p.voxels += 1;
+                p.sum_x += x as f64;
+                let same = |j: usize| labels[j] == label;
+                if x > 0
+                    && y > 0
+                    && x + 1 < nx
+                    && y + 1 < ny
+                    && same(i - 1)
+                    && same(i + 1)
+                    && same(i - nx)
+                    && same(i + nx)
+                {
+                    p.interior += 1;
+                    p.denser += usize::from(coarse.hu.data[i] > dense);
+                }
+                let outside = |j: usize| air.outside.data[j] != 0;
+                p.outside_contact +=
+                    usize::from((z > 0 && outside(i - nx * ny)) || (z + 1 < nz && outside(i + nx * ny)));
+            }
+        }
+    }
+    pieces
+}
+
+/// Middle of the body along x over the slices of a box, pixels.
+fn body_middle(coarse: &Coarse, air: &Air, b: &VoxelBox) -> f64 {
+    let [nx, _, _] = coarse.hu.size();
+    let (mut n, mut sum) = (0usize, 0usize);
+    for z in b.min[2]..b.max[2] {
+        for (i, &o) in air.outside.slice(z).iter().enumerate() {
+            // Only the depth of the lungs: the table and the arms beside it are not symmetric.
+            if o == 0 && (b.min[1]..b.max[1]).contains(&(i / nx)) {
+                n += 1;
+                sum += i % nx;
+            }
+        }
+    }
+    sum as f64 / n.max(1) as f64
+}
+
+fn share_right_of(parts: &Components, label: u32, b: &VoxelBox, middle: f64) -> f64 {
+    let nx = parts.labels.size()[0];
+    let (mut right, mut all) = (0usize, 0usize);
+    for z in b.min[2]..b.max[2] {
+        for (i, &l) in parts.labels.slice(z).iter().enumerate() {
+            all += usize::from(l == label);
+            right += usize::from(l == label && ((i % nx) as f64) < middle);
+        }
+    }
+    right as f64 / all.max(1) as f64
+}
+
+/// Tells whether the middle of a box lies in the box of a side's large pieces within that slice:
+/// so a lobe cut off by consolidation is kept, and gas in front of a posterior recess is not.
+fn slice_boxes(large: &Mask) -> impl Fn(&VoxelBox, u8) -> bool + use<> {
+    let [nx, ny, nz] = large.size();
+    let in_slice = |z: usize, side: u8| {
+        let slice = VoxelBox { min: [0, 0, z], max: [nx, ny, z + 1] };
+        large.cropped(&slice).bounding_box(|v| v == side)
+    };
+    let boxes: Vec<[Option<VoxelBox>; 2]> =
+        (0..nz).map(|z| [RIGHT, LEFT].map(|side| in_slice(z, side))).collect();
+    move |b, side| {
+        let [x, y, z] = std::array::from_fn(|a| (b.min[a] + b.max[a]) / 2);
+        let of_slice = boxes.get(z).map(|pair| pair[usize::from(side == LEFT)]);
+        of_slice.flatten().is_some_and(|own| own.contains([x, y, 0]))
+    }
+}
+
+/// Parts two lungs that meet in front of the heart: where a few mm are peeled off, they come
+/// apart into two cores, and every voxel goes to the core it is nearest to on a way through lung.
+fn split(parts: &Components, label: u32, b: &VoxelBox, middle: f64, out: &mut Mask) {
+    let labels = parts.labels.cropped(b);
+    let lung = labels.map(|l| u8::from(l == label));
+    let local_middle = middle - b.min[0] as f64;
+    let nx = lung.size()[0];
+    let depth = distance_transform_slices(&lung);
+    let cores = SPLIT_DEPTHS_MM.iter().find_map(|&mm| two_cores(&depth.data, mm, &lung, local_middle));
+    let by_plane = |i: usize| if ((i % nx) as f64) < local_middle { RIGHT } else { LEFT };
+    let mut side = cores.unwrap_or_else(|| {
+        (0..lung.data.len()).map(|i| if lung.data[i] != 0 { by_plane(i) } else { 0 }).collect()
+    });
+    spread(&mut side, &lung);
+    let [width, height, slices] = lung.size();
+    for z in 0..slices {
+        for y in 0..height {
+            let to = out.offset([b.min[0], b.min[1] + y, b.min[2] + z]);
+            let from = lung.offset([0, y, z]);
+            for x in 0..width {
+                if lung.data[from + x] != 0 {
+                    // A speck off both cores (a corner-only bridge) goes by the midline.
+                    out.data[to + x] = if side[from + x] != 0 { side[from + x] } else { by_plane(from + x) };
+                }
+            }
+        }
+    }
+}
+
+/// Labels of the two largest parts deeper than `mm`, if they look like one lung each.
+fn two_cores(depth: &[f32], mm: f32, lung: &Mask, middle: f64) -> Option<Vec<u8>> {
+    let deep =
+        Mask { geometry: lung.geometry.clone(), data: depth.iter().map(|&d| u8::from(d > mm)).collect() };
+    let parts = connected_components(&deep, Connectivity::Six);
+    let mut order: Vec<usize> = (1..parts.sizes.len()).collect();
+    order.sort_by_key(|&i| std::cmp::Reverse(parts.sizes[i]));
+    let (&a, &b) = (order.first()?, order.get(1)?);
+    if (parts.sizes[b] as f64) < SPLIT_SHARE * parts.sizes[a] as f64 {
+        return None;
+    }
+    let nx = lung.size()[0];
+    let centre = |label: usize| {
+        let of = parts.labels.data.iter().enumerate().filter(|&(_, &l)| l as usize == label);
+        of.map(|(i, _)| i % nx).sum::<usize>() as f64 / parts.sizes[label].max(1) as f64
+    };
+    let (xa, xb) = (centre(a), centre(b));
+    if (xa < middle) == (xb < middle) {
+        return None;
+    }
+    let (right, left) = if xa < xb { (a, b) } else { (b, a) };
+    let side = |&l: &u32| match l as usize {
+        l if l == right => RIGHT,
+        l if l == left => LEFT,
+        _ => 0,
+    };
+    Some(parts.labels.data.iter().map(side).collect())
+}
+
+/// Lets labels spread through the lung, one voxel a round, the lower label first.
+fn spread(side: &mut [u8], lung: &Mask) {
+    let [nx, ny, nz] = lung.size();
+    let mut front: Vec<usize> = (0..side.len()).filter(|&i| side[i] == RIGHT).collect();
+    front.extend((0..side.len()).filter(|&i| side[i] == LEFT));
+    while !front.is_empty() {
+        let mut next = Vec::new();
+        for i in front {
+            let (x, y, z) = (i % nx, i / nx % ny, i / (nx * ny));
+            let around = [
+                (x > 0).then(|| i - 1),
+                (x + 1 < nx).then_some(i + 1),
+                (y > 0).then(|| i - nx),
+                (y + 1 < ny).then_some(i + nx),
+                (z > 0).then(|| i - nx * ny),
+                (z + 1 < nz).then_some(i + nx * ny),
+            ];
+            for j in around.into_iter().flatten() {
+                if side[j] == 0 && lung.data[j] != 0 {
+                    side[j] = side[i];
+                    next.push(j);
+                }
+            }
+        }
+        front = next;
+    }
+}
