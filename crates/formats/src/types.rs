@@ -2,7 +2,7 @@
 
 use pleura_volume::{Geometry, Volume};
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Something about the input that the user should know, with a stable kebab-case code.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,6 +134,23 @@ pub enum Error {
         /// What is wrong with it, and what to do.
         reason: String,
     },
+}
+
+impl Error {
+    /// The file or folder concerned.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Io { path, .. } | Self::NothingFound { path, .. } | Self::Refused { path, .. } => path,
+        }
+    }
+
+    /// What is wrong, without the path.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Io { source, .. } => source.to_string(),
+            Self::NothingFound { reason, .. } | Self::Refused { reason, .. } => reason.clone(),
+        }
+    }
 }
 
 /// Result of reading or writing a scan.

@@ -1,0 +1,141 @@
+//! Opening a DICOM file, and typed access to its attributes.
+
+use crate::{Error, Limits, Result};
+use dicom_core::Tag;
+use dicom_dictionary_std::tags;
+use dicom_dictionary_std::uids::{DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN};
+use dicom_object::file::ReadPreamble;
+use dicom_object::{FileMetaTable, InMemDicomObject, OpenFileOptions};
+use dicom_transfer_syntax_registry::entries::{
+    EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN as IMPLICIT,
+};
+use flate2::bufread::DeflateDecoder;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+
+/// A parsed data set and how its file is encoded.
+pub(crate) struct Object {
+    pub(crate) set: InMemDicomObject,
+    /// Transfer syntax UID.
+    pub(crate) syntax: String,
+}
+
+/// Whether a file looks like DICOM: the mark at byte 128, or a data set that starts at once.
+pub(crate) fn looks_like_dicom(path: &Path) -> bool {
+    let mut start = [0; 132];
+    let Ok(n) = File::open(path).and_then(|mut f| read_up_to(&mut f, &mut start)) else { return false };
+    marked(&start[..n]) || bare(&start[..n])
+}
+
+fn read_up_to(from: &mut impl Read, to: &mut [u8]) -> std::io::Result<usize> {
+    let mut n = 0;
+    while n < to.len() {
+        match from.read(&mut to[n..])? {
+            0 => break,
+            more => n += more,
+        }
+    }
+    Ok(n)
+}
+
+fn marked(start: &[u8]) -> bool {
+    start.get(128..132) == Some(b"DICM")
+}
+
+/// A data set without preamble: group 2 or 8, a low element, and a short value.
+fn bare(start: &[u8]) -> bool {
+    matches!(start, [2 | 8, 0, e, 0, _, _, _, _, ..] if *e < 0x20) && {
+        let explicit = start[4].is_ascii_uppercase() && start[5].is_ascii_uppercase();
+        let length = u32::from_le_bytes([start[4], start[5], start[6], start[7]]);
+        explicit || length < 128
+    }
+}
+
+/// Opens a file up to its pixel data, or with it.
+///
+/// # Errors
+/// [`Error::Io`], or [`Error::Refused`] when it is not DICOM or is damaged.
+pub(crate) fn open(path: &Path, with_pixels: bool, limits: &Limits) -> Result<Object> {
+    let io = |source| Error::Io { path: path.to_owned(), source };
+    let damaged = |what: &str| Error::Refused {
+        path: path.to_owned(),
+        reason: format!("The DICOM file cannot be read: {what}. It may be damaged or cut short."),
+    };
+    let mut file = BufReader::with_capacity(1 << 16, File::open(path).map_err(io)?);
+    let start = file.fill_buf().map_err(io)?;
+    let preamble = marked(start);
+    if !preamble && !bare(start) {
+        return Err(Error::Refused { path: path.to_owned(), reason: "This is not a DICOM file.".into() });
+    }
+    if !preamble && start.starts_with(&[8, 0]) {
+        let explicit = start[4].is_ascii_uppercase();
+        let syntax = if explicit { EXPLICIT_VR_LITTLE_ENDIAN.erased() } else { IMPLICIT.erased() };
+        let set =
+            InMemDicomObject::read_dataset_with_ts(file, &syntax).map_err(|e| damaged(&innermost(&e)))?;
+        let syntax = if explicit { syntax.uid() } else { IMPLICIT_VR_LITTLE_ENDIAN };
+        return Ok(Object { set, syntax: syntax.to_owned() });
+    }
+    if preamble {
+        let mut skipped = [0; 128];
+        file.read_exact(&mut skipped).map_err(io)?;
+    }
+    let meta = FileMetaTable::from_reader(&mut file).map_err(|e| damaged(&innermost(&e)))?;
+    let syntax = meta.transfer_syntax().trim_end_matches(['\0', ' ']).to_owned();
+    if syntax == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN {
+        // Inflated here and not by dicom-object, so that the limit holds.
+        let unpacked = DeflateDecoder::new(file).take(limits.unpacked_bytes);
+        let set = InMemDicomObject::read_dataset_with_ts(unpacked, &EXPLICIT_VR_LITTLE_ENDIAN.erased());
+        return Ok(Object { set: set.map_err(|e| damaged(&innermost(&e)))?, syntax });
+    }
+    drop(file);
+    let options = OpenFileOptions::new().read_preamble(ReadPreamble::Always);
+    let options = if with_pixels { options } else { options.read_until(tags::PIXEL_DATA) };
+    let set = options.open_file(path).map_err(|e| damaged(&innermost(&e)))?.into_inner();
+    Ok(Object { set, syntax })
+}
+
+/// The last cause in a chain of errors, which says what happened; the outer ones say where in
+/// the library.
+fn innermost(e: &dyn std::error::Error) -> String {
+    let mut cause = e;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string().trim_end_matches('.').to_owned()
+}
+
+/// Text of an attribute, trimmed; `None` when absent, empty or not text.
+pub(crate) fn text(set: &InMemDicomObject, tag: Tag) -> Option<String> {
+    let value = set.get(tag)?.to_str().ok()?;
+    let value = value.trim_matches([' ', '\0', '\t', '\n', '\r']);
+    (!value.is_empty()).then(|| value.to_owned())
+}
+
+/// Backslash-separated values of a text attribute, each trimmed.
+pub(crate) fn texts(set: &InMemDicomObject, tag: Tag) -> Vec<String> {
+    let whole = text(set, tag).unwrap_or_default();
+    whole.split('\\').map(|v| v.trim().to_owned()).filter(|v| !v.is_empty()).collect()
+}
+
+/// Numbers of an attribute, written as text (DS, IS) or in binary; finite ones only.
+pub(crate) fn numbers(set: &InMemDicomObject, tag: Tag) -> Vec<f64> {
+    // Some exporters write a decimal comma.
+    let parse = |v: &String| v.replace(',', ".").parse::<f64>().ok().filter(|v| v.is_finite());
+    texts(set, tag).iter().map(parse).collect::<Option<_>>().unwrap_or_default()
+}
+
+/// The first number of an attribute.
+pub(crate) fn number(set: &InMemDicomObject, tag: Tag) -> Option<f64> {
+    numbers(set, tag).first().copied()
+}
+
+/// A whole number of an attribute.
+pub(crate) fn integer(set: &InMemDicomObject, tag: Tag) -> Option<i64> {
+    number(set, tag).map(|v| v as i64)
+}
+
+/// Items of a sequence.
+pub(crate) fn items(set: &InMemDicomObject, tag: Tag) -> &[InMemDicomObject] {
+    set.get(tag).and_then(|e| e.items()).unwrap_or_default()
+}
