@@ -66,8 +66,8 @@ pub(crate) struct Air {
     pub patches: Vec<Patch>,
     /// Typical HU of outside air.
     pub level_hu: f64,
-    /// Whether some lung-like air is cut by the side of the field of view.
-    pub cut_at_side: bool,
+    /// Which pieces may be a lung that the side of the field of view cuts.
+    pub cut: Vec<bool>,
 }
 
 /// A piece that meets the frame with at most this share of its edge may be a lung that the field
@@ -91,6 +91,7 @@ pub(crate) fn find(coarse: &Coarse, below_hu: i16) -> Air {
     for (&hu, &label) in coarse.hu.data.iter().zip(&pieces.labels.data) {
         patches[label as usize].denser += usize::from(f64::from(hu) > level_hu + DENSER_HU);
     }
+    let [dx, dy, _] = coarse.hu.geometry.spacing_mm;
     let last_row = coarse.hu.size()[1].saturating_sub(1);
     let is_cut_lung = |p: &Patch| {
         let spread = (0..2).map(|a| p.framed_max[a].saturating_sub(p.framed_min[a])).max().unwrap_or(0);
@@ -99,6 +100,8 @@ pub(crate) fn find(coarse: &Coarse, below_hu: i16) -> Air {
             // One place of contact; the gap above the table meets the frame on both sides.
             && spread < 2 * p.framed
             && p.max[1] < last_row
+            // A lung is deeper than wide or nearly so, the inside of a table is flat.
+            && (p.max[1] - p.min[1]) as f64 * dy > 0.7 * (p.max[0] - p.min[0]) as f64 * dx
             && p.pixels as f64 * coarse.pixel_mm2() > CUT_MM2
             && p.denser * 2 > p.pixels
     };
@@ -112,14 +115,7 @@ pub(crate) fn find(coarse: &Coarse, below_hu: i16) -> Air {
         }
     };
     let (inner, outside) = (0..coarse.hu.data.len()).map(class).unzip();
-    Air {
-        inner: coarse.mask(inner),
-        outside: coarse.mask(outside),
-        cut_at_side: cut.contains(&true),
-        pieces,
-        patches,
-        level_hu,
-    }
+    Air { inner: coarse.mask(inner), outside: coarse.mask(outside), pieces, patches, cut, level_hu }
 }
 
 /// Padding that reaches the frame of its slice.

@@ -5,8 +5,9 @@ use pleura_volume::Mask;
 
 /// Less lung than this in total is no chest, ml.
 const NO_CHEST_ML: f64 = 300.0;
-/// A lung that meets the first or last slice with more than this area is cut off, mm2.
-const CUT_MM2: f64 = 400.0;
+/// Lungs are cut off where the first or last slice shows more than this share of their largest
+/// area; the tips of the recesses are often missing and change nothing.
+const CUT_SHARE: f64 = 0.2;
 /// One lung below this share of the other is missing or mostly airless.
 const SMALL_SHARE: f64 = 0.3;
 
@@ -81,12 +82,13 @@ fn missing(sides: &[Side; 2]) -> Vec<String> {
     out
 }
 
-/// Whether lung meets the last (head) and the first (foot) slice.
+/// Whether much lung meets the last (head) and the first (foot) slice.
 fn cut_ends(mask: &Mask) -> (bool, bool) {
-    let s = mask.geometry.spacing_mm;
-    let area = |z: usize| mask.slice(z).iter().filter(|&&v| v != 0).count() as f64 * s[0] * s[1];
-    let last = mask.size()[2] - 1;
-    (area(last) > CUT_MM2, area(0) > CUT_MM2)
+    let area = |z: usize| mask.slice(z).iter().filter(|&&v| v != 0).count() as f64;
+    let areas: Vec<f64> = (0..mask.size()[2]).map(area).collect();
+    let limit = CUT_SHARE * areas.iter().copied().fold(0.0, f64::max);
+    let cut = |end: Option<&f64>| end.is_some_and(|&a| a > limit);
+    (cut(areas.last()), cut(areas.first()))
 }
 
 /// Height of the lungs from the first to the last slice that shows them, mm.

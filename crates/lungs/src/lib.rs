@@ -87,8 +87,10 @@ pub fn find(
     let mut lungs = sides::label_lungs(&coarse, &air, &airway.mask, options);
     fill::fill(&coarse, &mut lungs, &[&airway.mask, &air.outside], options);
     step(4)?;
+    let cut_at_side =
+        lungs.data.iter().zip(&air.pieces.labels.data).any(|(&v, &l)| v != 0 && air.cut[l as usize]);
     let mask = refine::refine(volume, &coarse, &lungs, options.air_below_hu);
-    let (status, reasons) = judge::judge(&mask, air.cut_at_side, options);
+    let (status, reasons) = judge::judge(&mask, cut_at_side, options);
     step(STEPS)?;
     Ok(Lungs { mask, status, reasons })
 }
