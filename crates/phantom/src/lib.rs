@@ -1,5 +1,32 @@
 //! Synthetic chest CTs with truth.
+//!
+//! [`render`] draws a case of a class: a body, its lungs with vessels and bronchi, lesions of the
+//! class and findings that have nothing to do with infection, put through a scanner. The truth
+//! comes with it: infected voxels, true lungs, regions. Nothing in it was taken from a patient.
 
+mod body;
+mod bones;
+mod classes;
+mod fft;
+mod fields;
+mod findings;
+mod lesion;
+mod plan;
+mod render;
+mod rng;
+mod scan;
+mod scanner;
+mod slice;
+mod tiles;
+mod tissue;
+mod trees;
+mod truth;
 mod types;
 
+pub use render::{Grid, RenderOptions, TextureFamily, render};
+pub use truth::{MAX_EDGE_MM, MIN_VOLUME_ML, truth_regions};
 pub use types::{Class, Latents, Phantom, TruthRegion};
+
+/// Version of the generator: written into truth files and into models trained on it. Raised with
+/// every change that moves a voxel.
+pub const GENERATOR: &str = "pleura-phantom/1";

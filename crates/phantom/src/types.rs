@@ -76,6 +76,8 @@ pub struct Phantom {
     pub seed: u64,
     /// Truth regions.
     pub regions: Vec<TruthRegion>,
+    /// Findings irrelevant to infection and shams (drawn without effect): hard negatives.
+    pub irrelevant: Vec<TruthRegion>,
     /// What was drawn.
     pub latents: Latents,
 }

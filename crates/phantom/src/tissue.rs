@@ -1,0 +1,207 @@
+//! HU of every tissue at a point, before the scanner.
+
+use crate::body::{BODY, CHEST, DIAPHRAGM, HEART, LIVER, MAJOR, MEDIASTINUM, MINOR, MUSCLE, ORGANS, VESSELS};
+use crate::fields::Values;
+use crate::rng::{Rng, step};
+use crate::tiles::{Tiles, View};
+
+/// How the tissues of a case look.
+#[derive(Debug, Clone)]
+pub(crate) struct TissueLook {
+    /// Parenchyma at the chest's middle depth, HU, and its rise from front to back.
+    pub lung: f32,
+    pub gravity: f32,
+    half_depth: f32,
+    height: f32,
+    texture: (f32, View),
+    clouds: (f32, View),
+    mosaic: f32,
+    emphysema: Option<(f32, f32, f32)>,
+    septa: f32,
+    cells: View,
+    fissure: (f32, f32, View),
+    /// Blood in vessels; above 60 with contrast medium.
+    pub blood: f32,
+    muscle: f32,
+    fat: f32,
+    organ: f32,
+    pub wall: f32,
+    gland: f32,
+    soft: View,
+    clothes: Option<(f32, f32)>,
+    /// Width over which the heart's and the diaphragm's edges are smeared by motion, mm.
+    pub heart_blur: f32,
+    pub dome_blur: f32,
+    nodes: f32,
+    second: bool,
+}
+
+/// Width over which an edge goes from 0 to 1: the coverage of a voxel by a half space.
+pub(crate) fn cover(distance: f32, width: f32) -> f32 {
+    (0.5 - distance / width).clamp(0.0, 1.0)
+}
+
+fn mix(a: f32, b: f32, f: f32) -> f32 {
+    a + (b - a) * f
+}
+
+impl TissueLook {
+    pub fn draw(seed: u64, half_depth: f32, height: f32, nodes: bool, second: bool) -> Self {
+        let mut r = Rng::new(seed, 2);
+        let contrast = r.chance(0.2);
+        let emphysema = r.chance(0.2).then(|| {
+            (r.range(0.3, 1.4), r.range(30.0, 140.0), if r.chance(0.6) { r.range(0.0, 1.0) } else { -1.0 })
+        });
+        let scale = r.range(0.7, 1.8);
+        Self {
+            lung: r.range(-885.0, -790.0) + if r.chance(0.25) { r.range(20.0, 140.0) } else { 0.0 },
+            gravity: r.range(25.0, 100.0),
+            half_depth,
+            height,
+            texture: (r.range(8.0, 26.0), View::draw(&mut r, scale)),
+            clouds: (r.range(3.0, 16.0), View::draw(&mut r, 26.0)),
+            mosaic: if r.chance(0.2) { r.range(20.0, 70.0) } else { r.range(0.0, 8.0) },
+            emphysema,
+            septa: if r.chance(0.25) { r.range(20.0, 90.0) } else { r.range(0.0, 15.0) },
+            cells: View::draw(&mut r, 2.0),
+            fissure: (r.range(120.0, 420.0), r.range(0.35, 0.9), View::draw(&mut r, 18.0)),
+            blood: if contrast { r.range(150.0, 400.0) } else { r.range(32.0, 55.0) },
+            muscle: r.range(42.0, 62.0),
+            fat: r.range(-112.0, -92.0),
+            organ: r.range(45.0, 68.0) + if contrast { 40.0 } else { 0.0 },
+            wall: r.range(-120.0, 40.0),
+            gland: r.range(0.0, 1.0),
+            soft: View::draw(&mut r, 9.0),
+            clothes: r.chance(0.8).then(|| (r.range(5.0, 14.0), r.range(60.0, 260.0))),
+            heart_blur: r.range(0.8, 4.5),
+            dome_blur: r.range(0.6, 4.0),
+            nodes: if nodes { 1.2 } else { 2.3 },
+            second,
+        }
+    }
+
+    /// Air, clothes and table around the body.
+    pub fn outside(&self, p: [f32; 3], v: &Values, tiles: &Tiles, table_y: f32) -> f32 {
+        let mut hu: f32 = -1000.0;
+        let curve = table_y - 0.0007 * p[0] * p[0];
+        let below = p[1] - curve;
+        if below > -9.0 {
+            // mattress, shell, foam, shell
+            let hu_at = if below < 0.0 {
+                -900.0
+            } else if below < 1.8 {
+                -150.0
+            } else if below < 26.0 {
+                -985.0
+            } else if below < 29.0 {
+                250.0
+            } else {
+                -1000.0
+            };
+            hu = hu.max(hu_at);
+        }
+        if let Some((gap, density)) = self.clothes
+            && v[BODY] < 40.0
+        {
+            let q = self.soft.place(p).map(|c| c * 0.35);
+            let fold = gap * (1.0 + 0.8 * tiles.white.at(q));
+            let thin = 1.0 - ((v[BODY] - fold) / 0.9).abs();
+            hu += density * thin.clamp(0.0, 1.0);
+        }
+        hu
+    }
+
+    /// Everything inside the skin that is not lung.
+    pub fn solid(&self, p: [f32; 3], v: &Values, tiles: &Tiles) -> f32 {
+        let noise = tiles.white.at(self.soft.place(p));
+        if v[CHEST] < 0.0 {
+            if v[DIAPHRAGM] > 0.0 { self.belly(v, noise) } else { self.between(p, v, noise) }
+        } else {
+            self.wall(p, v, noise, tiles)
+        }
+    }
+
+    fn wall(&self, p: [f32; 3], v: &Values, noise: f32, tiles: &Tiles) -> f32 {
+        if v[BODY] > -1.8 {
+            return 20.0;
+        }
+        let fat = self.fat + 5.0 * noise;
+        // sheets of fat part the muscles
+        let sheet = step(1.15, 1.5, noise) * step(2.0, 5.0, v[CHEST]);
+        let meat = mix(self.muscle + 5.0 * noise, fat, sheet);
+        let inner = mix(meat, fat, step(2.2, 1.2, v[CHEST]) * 0.5);
+        let tissue = mix(fat, inner, cover(v[MUSCLE], 1.5));
+        if v[MUSCLE] > 3.0 && p[1] < -self.half_depth * 0.7 && v[BODY] < -7.0 {
+            // gland and strands in the breasts
+            let q = self.soft.place(p).map(|c| c * 0.7);
+            let gland = step(0.9 - self.gland, 1.7 - self.gland, tiles.white.at(q));
+            return mix(tissue, 30.0, gland * step(12.0, 24.0, v[MUSCLE]));
+        }
+        tissue
+    }
+
+    fn belly(&self, v: &Values, noise: f32) -> f32 {
+        let fat = self.fat + 8.0 * noise;
+        let wall = mix(fat, self.muscle, step(-3.0, -1.5, v[CHEST]).max(step(3.0, 1.5, v[DIAPHRAGM])));
+        let vessel = mix(wall, self.blood.min(200.0), cover(v[VESSELS], 1.5));
+        let organ = mix(vessel, self.organ - 15.0 + 4.0 * noise, cover(v[ORGANS], 2.0));
+        mix(organ, self.organ + 3.0 * noise, cover(v[LIVER], 2.0))
+    }
+
+    fn between(&self, p: [f32; 3], v: &Values, noise: f32) -> f32 {
+        if v[MEDIASTINUM] > 1.0 {
+            return 8.0 + 3.0 * noise; // fluid in the pleural space
+        }
+        // fat with nodes and strands, more soft tissue at the hila and along the edge
+        let edge = step(-4.0, -1.0, v[MEDIASTINUM]);
+        let soft = step(self.nodes - 0.9, self.nodes - 0.4, noise).max(edge * 0.7);
+        let bed = mix(self.fat + 20.0, 35.0, soft);
+        let inside = -v[HEART];
+        let septum = (p[0] - 12.0 + 0.55 * p[1] + 8.0).abs();
+        let chamber = step(6.0, 9.0, inside) * step(4.0, 7.0, septum);
+        let heart = mix(self.muscle + 2.0, self.blood, chamber);
+        let hu = mix(bed, heart, cover(v[HEART], 2.0));
+        mix(hu, self.blood, cover(v[VESSELS], 1.5))
+    }
+
+    /// Parenchyma without lesions and vessels.
+    pub fn lung(&self, p: [f32; 3], v: &Values, depth: f32, tiles: &Tiles) -> f32 {
+        let mut hu = self.lung + self.gravity * (p[1] / (2.0 * self.half_depth));
+        let (amp, view) = self.texture;
+        let q = view.place(p);
+        hu += if self.second {
+            amp * 1.4 * (tiles.white.at(q.map(|c| c * 0.4)).abs() - 0.55) + amp * 0.6 * tiles.white.at(q)
+        } else {
+            amp * tiles.fractal.at(q)
+        };
+        let (amp, view) = self.clouds;
+        let cloud = tiles.white.at(view.place(p));
+        hu += amp * cloud;
+        let cell = self.cells.place(p);
+        if self.mosaic > 0.0 {
+            hu += self.mosaic * (tiles.cell.at(cell) - 0.5) + self.mosaic * step(0.3, 0.8, cloud);
+        }
+        if self.septa > 8.0 && depth < 30.0 {
+            hu += self.septa * (1.0 - tiles.wall.at(cell) / 0.35).clamp(0.0, 1.0);
+        }
+        if let Some((threshold, drop, apical)) = self.emphysema {
+            let q = self.cells.place(p).map(|c| c * 0.55);
+            let bulla = step(threshold, threshold + 0.35, tiles.white.at(q));
+            let where_ = if apical >= 0.0 { step(0.25, 0.8, p[2] / self.height) } else { 1.0 };
+            hu -= drop * bulla * where_;
+        }
+        hu.max(-995.0) + self.fissure_rise(p, v, tiles)
+    }
+
+    fn fissure_rise(&self, p: [f32; 3], v: &Values, tiles: &Tiles) -> f32 {
+        let (rise, half, view) = self.fissure;
+        let minor = if p[0] < 0.0 && v[MAJOR] > 0.0 { v[MINOR].abs() } else { 99.0 };
+        let d = v[MAJOR].abs().min(minor);
+        if d > 4.0 {
+            return 0.0;
+        }
+        // incomplete in places
+        let whole = step(-1.2, 0.2, tiles.white.at(view.place(p)));
+        rise * whole / (1.0 + (d / half).powi(4))
+    }
+}
