@@ -9,8 +9,11 @@ use pleura_volume::{Cancelled, Progress};
 /// A tile is computed with `halo` voxels more on each side and only its inner part is kept. Where
 /// the halo is at least the network's reach (the radius of its receptive field) the result is the
 /// same as that of one run over the whole volume. A V-Net of four levels reaches some 80 voxels,
-/// so with a smaller halo values near seams differ a little: what lies beyond the halo is seen as
-/// the zeros that also lie beyond the volume. A tile as large as the volume is one run, and exact.
+/// so with a smaller halo values near seams differ: what lies beyond the halo is seen as the zeros
+/// that also lie beyond the volume. Measured with first weights (`examples/halo.rs`), the largest
+/// difference of any output in standard deviations: 0.2 at a halo of 16 voxels, 0.07 at 24, 0.01 at
+/// 32, 0.0002 at 48; the mean is some thirty times smaller. A tile as large as the volume is one
+/// run, and exact: see [`Executor::fitting_tile`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tiling {
     /// Size of the part that is kept of each tile; rounded up to the network's total stride.

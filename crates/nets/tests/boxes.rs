@@ -1,4 +1,5 @@
 //! Anchors, coding, suppression and proposals, on values worked out by hand.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

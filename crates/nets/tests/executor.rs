@@ -1,4 +1,5 @@
 //! The executor against a plain interpreter of the same graph in double precision.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Model files: what goes in comes out, and what is damaged is refused.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Shapes, strides and sanity of the three networks and of graphs from outside.
+#![allow(clippy::unwrap_used)]
 
 use pleura_nets::{Layer, NetSpec, Op, Shape, Weights, specs};
 

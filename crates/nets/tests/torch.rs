@@ -1,5 +1,6 @@
 //! The executor against PyTorch 2.15 in double precision (`fixtures/twin.py`, which builds its
 //! network from the graph in the model file; see `examples/formula_model.rs`).
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

@@ -1,7 +1,7 @@
 //! What several tests share: weights and inputs from a formula that `fixtures/twin.py` repeats,
 //! and a plain interpreter of graphs in double precision that knows no folding, no fusion and no
 //! buffer reuse.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 use pleura_nets::{
     AnchorSpec, FORMAT, InputRecipe, ModelManifest, NetSpec, Op, Preprocessing, ProposalRecipe, Shape,
