@@ -7,7 +7,8 @@ use crate::{NetSpec, Op, Result, Source, Weights};
 pub(crate) struct Step {
     /// Place of the last layer of the chain in the spec.
     pub(crate) value: usize,
-    /// Inputs; never a layer that was fused away.
+    /// Inputs; never a layer that was fused away. Several for a convolution: side by side along
+    /// channels.
     pub(crate) inputs: Vec<Source>,
     /// Added before the ReLU.
     pub(crate) residual: Option<Source>,
@@ -105,7 +106,7 @@ fn affine(weights: &Weights, name: &str, eps: f64) -> Result<(Vec<f64>, Vec<f64>
 /// The steps of a valid graph with checked weights, in an order in which they can be run.
 pub(crate) fn steps(spec: &NetSpec, weights: &Weights) -> Result<Vec<Step>> {
     let graph = Graph::new(spec, weights)?;
-    let mut fused = vec![false; spec.layers.len()];
+    let mut fused: Vec<bool> = (0..spec.layers.len()).map(|c| graph.joined_by_its_reader(c)).collect();
     let mut steps = Vec::new();
     for place in 0..spec.layers.len() {
         if fused[place] {
@@ -149,12 +150,33 @@ impl<'a> Graph<'a> {
         Ok(Self { spec, weights, channels: spec.input_channels()?, sources, next })
     }
 
+    /// Whether the layer at `place` is a `Concat` that is read by one 1 x 1 x 1 convolution alone:
+    /// that one gathers its inputs a block at a time, and the joined map is never made.
+    fn joined_by_its_reader(&self, place: usize) -> bool {
+        let reader = self.next[place].map(|r| &self.spec.layers[r].op);
+        let pointwise = match reader {
+            Some(Op::Conv { kernel, stride, pad, .. }) => {
+                *kernel == [1; 3] && *stride == [1; 3] && *pad == [0; 3]
+            }
+            _ => false,
+        };
+        pointwise && self.spec.layers[place].op == Op::Concat
+    }
+
+    /// What the layer at `place` reads.
+    fn inputs(&self, place: usize) -> Vec<Source> {
+        match self.sources[place][..] {
+            [Source::Layer(c)] if self.joined_by_its_reader(c) => self.sources[c].clone(),
+            _ => self.sources[place].clone(),
+        }
+    }
+
     /// The step that starts at `place`, with all that can be fused into it.
     fn chain(&self, place: usize, fused: &mut [bool]) -> Result<Step> {
         let layer = &self.spec.layers[place];
         let mut step = Step {
             value: place,
-            inputs: self.sources[place].clone(),
+            inputs: self.inputs(place),
             residual: None,
             relu: false,
             work: self.work(place)?,

@@ -15,16 +15,7 @@ pub(crate) struct Call<'a> {
 
 /// A step with its weights in the order in which it reads them.
 pub(crate) enum Ready {
-    /// Weights `[kd, kh, kw, in, out]`.
-    Conv {
-        channels: usize,
-        out: usize,
-        kernel: [usize; 3],
-        stride: [usize; 3],
-        pad: [usize; 3],
-        weight: Vec<f32>,
-        bias: Vec<f32>,
-    },
+    Conv(Conv),
     /// Weights `[2, 2, 2, in, out]`.
     UpConv {
         channels: usize,
@@ -56,6 +47,18 @@ pub(crate) enum Ready {
     GlobalAvgPool,
 }
 
+/// A convolution with what is fused into it.
+pub(crate) struct Conv {
+    channels: usize,
+    out: usize,
+    kernel: [usize; 3],
+    stride: [usize; 3],
+    pad: [usize; 3],
+    /// `[kd, kh, kw, in, out]`.
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+}
+
 /// Packs the weights of a step.
 pub(crate) fn prepare(step: &Step) -> Ready {
     match &step.work {
@@ -64,7 +67,7 @@ pub(crate) fn prepare(step: &Step) -> Ready {
             let taps = kernel.iter().product();
             let (channels, out) = (*channels, *out);
             let weight = reorder(taps, channels, out, |t, i, o| w[(o * channels + i) * taps + t]);
-            Ready::Conv { channels, out, kernel: *kernel, stride: *stride, pad: *pad, weight, bias }
+            Ready::Conv(Conv { channels, out, kernel: *kernel, stride: *stride, pad: *pad, weight, bias })
         }
         Work::UpConv { channels, out, dense } => {
             let (w, bias) = dense.single();
@@ -116,29 +119,8 @@ impl Ready {
         let Some(&(x, shape)) = call.inputs.first() else { return };
         let [d, h, w] = space(shape);
         match self {
-            Self::Conv { channels, out, kernel, stride, pad, weight, bias } => {
-                let (c, m) = (*channels, *out);
-                let o: [usize; 3] =
-                    std::array::from_fn(|a| ([d, h, w][a] + 2 * pad[a] - kernel[a]) / stride[a] + 1);
-                y.par_chunks_mut(o[2] * m).enumerate().for_each(|(row, y)| {
-                    let (oy, oz, n) = (row % o[1], row / o[1] % o[0], row / (o[0] * o[1]));
-                    for (ox, y) in y.chunks_mut(m).enumerate() {
-                        y.copy_from_slice(bias);
-                        for kz in 0..kernel[0] {
-                            let Some(iz) = source(oz, kz, stride[0], pad[0], d) else { continue };
-                            for ky in 0..kernel[1] {
-                                let Some(iy) = source(oy, ky, stride[1], pad[1], h) else { continue };
-                                for kx in 0..kernel[2] {
-                                    let Some(ix) = source(ox, kx, stride[2], pad[2], w) else { continue };
-                                    let x = &x[(((n * d + iz) * h + iy) * w + ix) * c..][..c];
-                                    let tap = (kz * kernel[1] + ky) * kernel[2] + kx;
-                                    mix(x, &weight[tap * c * m..][..c * m], y);
-                                }
-                            }
-                        }
-                    }
-                });
-            }
+            Self::Conv(conv) if call.inputs.len() > 1 => return conv.run_joined(call, y),
+            Self::Conv(conv) => return conv.run(x, [d, h, w], call.residual, call.relu, y),
             Self::UpConv { channels, out, weight, bias } => {
                 let (c, m) = (*channels, *out);
                 y.par_chunks_mut(2 * w * m).enumerate().for_each(|(row, y)| {
@@ -183,7 +165,11 @@ impl Ready {
                 let second = call.inputs.get(1).map_or(&[][..], |i| i.0);
                 y.par_iter_mut().zip(second).for_each(|(y, b)| *y += scale * b);
             }
-            Self::Concat => concat(call.inputs, y),
+            Self::Concat => {
+                let total: usize = call.inputs.iter().map(|i| i.1.channels()).sum();
+                let blocks = y.par_chunks_mut(BLOCK * total).enumerate();
+                blocks.for_each(|(block, y)| concat(call.inputs, block * BLOCK, y));
+            }
             Self::MaxPool { kernel, stride, pad } => {
                 max_pool(x, [d, h, w], shape.channels(), (kernel, stride, pad), y)
             }
@@ -198,12 +184,45 @@ impl Ready {
                 });
             }
         }
-        if let Some(residual) = call.residual {
-            y.par_iter_mut().zip(residual).for_each(|(y, r)| *y += r);
-        }
-        if call.relu {
-            relu(y);
-        }
+        finish(call.residual, call.relu, y);
+    }
+}
+
+impl Conv {
+    fn run(&self, x: &[f32], [d, h, w]: [usize; 3], residual: Option<&[f32]>, relu: bool, y: &mut [f32]) {
+        let (c, m, kernel, stride, pad) = (self.channels, self.out, &self.kernel, &self.stride, &self.pad);
+        let o: [usize; 3] = std::array::from_fn(|a| ([d, h, w][a] + 2 * pad[a] - kernel[a]) / stride[a] + 1);
+        y.par_chunks_mut(o[2] * m).enumerate().for_each(|(row, y)| {
+            let (oy, oz, n) = (row % o[1], row / o[1] % o[0], row / (o[0] * o[1]));
+            for (ox, y) in y.chunks_mut(m).enumerate() {
+                y.copy_from_slice(&self.bias);
+                for kz in 0..kernel[0] {
+                    let Some(iz) = source(oz, kz, stride[0], pad[0], d) else { continue };
+                    for ky in 0..kernel[1] {
+                        let Some(iy) = source(oy, ky, stride[1], pad[1], h) else { continue };
+                        for kx in 0..kernel[2] {
+                            let Some(ix) = source(ox, kx, stride[2], pad[2], w) else { continue };
+                            let x = &x[(((n * d + iz) * h + iy) * w + ix) * c..][..c];
+                            let tap = (kz * kernel[1] + ky) * kernel[2] + kx;
+                            mix(x, &self.weight[tap * c * m..][..c * m], y);
+                        }
+                    }
+                }
+            }
+        });
+        finish(residual, relu, y);
+    }
+
+    /// A 1 x 1 x 1 convolution of maps side by side along channels, joined a block at a time.
+    fn run_joined(&self, call: &Call, y: &mut [f32]) {
+        let (c, m) = (self.channels, self.out);
+        y.par_chunks_mut(BLOCK * m).enumerate().for_each_init(Vec::new, |joined, (block, y)| {
+            let cells = y.len() / m;
+            joined.resize(cells * c, 0.0);
+            concat(call.inputs, block * BLOCK, joined);
+            let residual = call.residual.map(|r| &r[block * BLOCK * m..][..y.len()]);
+            self.run(joined, [1, 1, cells], residual, call.relu, y);
+        });
     }
 }
 
@@ -226,20 +245,29 @@ fn relu(y: &mut [f32]) {
     y.par_iter_mut().for_each(|v| *v = v.max(0.0));
 }
 
-fn concat(inputs: &[(&[f32], Shape)], y: &mut [f32]) {
+/// Cells that are joined at a time: some channels of them stay in a core's cache.
+const BLOCK: usize = 1024;
+
+/// Puts the cells of `inputs` from `first` on side by side into `y`.
+fn concat(inputs: &[(&[f32], Shape)], first: usize, y: &mut [f32]) {
     let total: usize = inputs.iter().map(|i| i.1.channels()).sum();
-    let block = 4096;
-    y.par_chunks_mut(total * block).enumerate().for_each(|(b, y)| {
-        let mut offset = 0;
-        for (x, shape) in inputs {
-            let c = shape.channels();
-            let x = &x[b * block * c..];
-            for (y, x) in y.chunks_mut(total).zip(x.chunks(c)) {
-                y[offset..offset + c].copy_from_slice(x);
-            }
-            offset += c;
+    let mut offset = 0;
+    for (x, shape) in inputs {
+        let c = shape.channels();
+        for (y, x) in y.chunks_mut(total).zip(x[first * c..].chunks(c)) {
+            y[offset..offset + c].copy_from_slice(x);
         }
-    });
+        offset += c;
+    }
+}
+
+fn finish(residual: Option<&[f32]>, clip: bool, y: &mut [f32]) {
+    if let Some(residual) = residual {
+        y.par_iter_mut().zip(residual).for_each(|(y, r)| *y += r);
+    }
+    if clip {
+        relu(y);
+    }
 }
 
 type Window<'a> = (&'a [usize; 3], &'a [usize; 3], &'a [usize; 3]);
