@@ -1,0 +1,333 @@
+//! Convolution in 3D (2D with depth 1), forward and its gradient with respect to the input.
+
+use crate::isa::{Isa, LANES};
+use crate::place::place;
+use crate::rows::{Block, Row, compute};
+use crate::{Shape, weight_gradient};
+use rayon::prelude::*;
+
+/// Output channels of a full block: two vectors.
+const BLOCK: usize = 2 * LANES;
+
+/// What follows the sum.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Act<'a> {
+    /// Nothing.
+    None,
+    /// max(x, 0).
+    Relu,
+    /// x, or the channel's slope times x where negative.
+    PRelu(&'a [f32]),
+}
+
+impl Act<'_> {
+    #[inline(always)]
+    fn of(&self, channel: usize, v: f32) -> f32 {
+        match self {
+            Act::None => v,
+            Act::Relu => v.max(0.0),
+            Act::PRelu(slope) => {
+                if v < 0.0 {
+                    v * slope[channel]
+                } else {
+                    v
+                }
+            }
+        }
+    }
+}
+
+/// A convolution; triples are depth, height, width.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Conv {
+    /// Input channels.
+    pub c_in: usize,
+    /// Output channels.
+    pub c_out: usize,
+    /// Kernel size.
+    pub kernel: [usize; 3],
+    /// Step.
+    pub stride: [usize; 3],
+    /// Zeros on each side.
+    pub pad: [usize; 3],
+}
+
+/// Weights in the order in which the forward kernel reads them:
+/// for each block of output channels `[kd][kh][kw][in][block]`.
+#[derive(Debug, Clone)]
+pub struct Packed {
+    values: Vec<f32>,
+    /// (first channel, vectors, offset in `values`).
+    blocks: Vec<(usize, usize, usize)>,
+}
+
+impl Conv {
+    /// Multiply-adds, counted as two operations, of the forward pass.
+    pub fn flops(&self, xs: Shape) -> f64 {
+        2.0 * self.output(xs).len() as f64 * (self.taps() * self.c_in) as f64
+    }
+
+    /// Shape of the result. Panics when the padded input is smaller than the kernel.
+    pub fn output(&self, xs: Shape) -> Shape {
+        let x = xs.space();
+        let along = |a: usize| {
+            let padded = x[a] + 2 * self.pad[a];
+            assert!(padded >= self.kernel[a], "the input is smaller than the kernel");
+            (padded - self.kernel[a]) / self.stride[a] + 1
+        };
+        xs.with(std::array::from_fn(along), self.c_out)
+    }
+
+    /// Kernel positions.
+    pub fn taps(&self) -> usize {
+        self.kernel.iter().product()
+    }
+
+    /// Packs weights `[out, in, kd, kh, kw]`.
+    pub fn pack(&self, weight: &[f32]) -> Packed {
+        assert_eq!(weight.len(), self.c_out * self.c_in * self.taps(), "weights do not fit the convolution");
+        let (taps, c_in) = (self.taps(), self.c_in);
+        pack(taps * c_in, self.c_out, |k, o| weight[(o * c_in + k % c_in) * taps + k / c_in])
+    }
+
+    /// `y = act(conv(x) + bias)`, or with a residual `(r, scale)`: `y = act(r + scale * (conv(x) + bias))`.
+    #[allow(clippy::too_many_arguments)] // one call a layer: naming each operand beats a builder
+    pub fn forward(
+        &self,
+        x: &[f32],
+        xs: Shape,
+        weights: &Packed,
+        bias: Option<&[f32]>,
+        residual: Option<(&[f32], f32)>,
+        act: Act,
+        y: &mut [f32],
+    ) {
+        self.forward_on(Isa::best(), x, xs, weights, bias, residual, act, y);
+    }
+
+    /// [`Conv::forward`] on a given instruction set.
+    #[allow(clippy::too_many_arguments)]
+    pub fn forward_on(
+        &self,
+        isa: Isa,
+        x: &[f32],
+        xs: Shape,
+        weights: &Packed,
+        bias: Option<&[f32]>,
+        residual: Option<(&[f32], f32)>,
+        act: Act,
+        y: &mut [f32],
+    ) {
+        assert_eq!(xs.c, self.c_in, "channels do not fit the convolution");
+        let ys = self.output(xs);
+        let size = std::array::from_fn(|a| xs.space()[a] + 2 * self.pad[a]);
+        let padded = place(x, xs, [1; 3], self.pad, size);
+        let finish = Finish { bias, residual, act };
+        slide(isa, &padded, xs.with(size, xs.c), self.kernel, self.stride, weights, ys, &finish, y);
+    }
+
+    /// Gradient with respect to the input: `gx` from the gradient `gy` of the result.
+    ///
+    /// A convolution of `gy`, spread by the stride, with the kernel turned around. Panics when the
+    /// padding is not smaller than the kernel.
+    pub fn input_gradient(&self, gy: &[f32], xs: Shape, weight: &[f32], gx: &mut [f32]) {
+        self.input_gradient_on(Isa::best(), gy, xs, weight, gx);
+    }
+
+    /// [`Conv::input_gradient`] on a given instruction set.
+    pub fn input_gradient_on(&self, isa: Isa, gy: &[f32], xs: Shape, weight: &[f32], gx: &mut [f32]) {
+        let ys = self.output(xs);
+        assert_eq!(weight.len(), self.c_out * self.c_in * self.taps(), "weights do not fit the convolution");
+        let (taps, c_in, c_out) = (self.taps(), self.c_in, self.c_out);
+        // Element (k = (tap, out), in) of the turned kernel.
+        let turned = |k: usize, i: usize| weight[((k % c_out) * c_in + i) * taps + taps - 1 - k / c_out];
+        let none = Finish { bias: None, residual: None, act: Act::None };
+        if self.kernel == self.stride && self.pad == [0; 3] && taps > 1 {
+            return self.spread_patches(isa, gy, xs, weight, gx);
+        }
+        let offset = std::array::from_fn(|a| {
+            assert!(self.pad[a] < self.kernel[a], "padding must be smaller than the kernel");
+            self.kernel[a] - 1 - self.pad[a]
+        });
+        let size = std::array::from_fn(|a| xs.space()[a] + self.kernel[a] - 1);
+        let spread = place(gy, ys, self.stride, offset, size);
+        let weights = pack(taps * c_out, c_in, turned);
+        slide(isa, &spread, ys.with(size, c_out), self.kernel, [1; 3], &weights, xs, &none, gx);
+    }
+
+    /// The input gradient where patches do not overlap: each output place makes its own patch.
+    fn spread_patches(&self, isa: Isa, gy: &[f32], xs: Shape, weight: &[f32], gx: &mut [f32]) {
+        let ys = self.output(xs);
+        let (taps, c_in) = (self.taps(), self.c_in);
+        let wide = taps * c_in;
+        let weights = pack(self.c_out, wide, |o, k| weight[(o * c_in + k % c_in) * taps + k / c_in]);
+        let point = Conv { c_in: self.c_out, c_out: wide, kernel: [1; 3], stride: [1; 3], pad: [0; 3] };
+        let mut patches = vec![0.0; ys.places() * wide];
+        point.forward_on(isa, gy, ys, &weights, None, None, Act::None, &mut patches);
+        from_patches(&patches, ys, self.kernel, c_in, xs, gx);
+    }
+
+    /// Gradient with respect to the weights `[out, in, kd, kh, kw]`, and to the bias when asked for.
+    pub fn weight_gradient(
+        &self,
+        x: &[f32],
+        xs: Shape,
+        gy: &[f32],
+        gw: &mut [f32],
+        gbias: Option<&mut [f32]>,
+    ) {
+        weight_gradient::weight_gradient(Isa::best(), self, x, xs, gy, gw, gbias);
+    }
+
+    /// [`Conv::weight_gradient`] on a given instruction set.
+    pub fn weight_gradient_on(
+        &self,
+        isa: Isa,
+        x: &[f32],
+        xs: Shape,
+        gy: &[f32],
+        gw: &mut [f32],
+        gbias: Option<&mut [f32]>,
+    ) {
+        weight_gradient::weight_gradient(isa, self, x, xs, gy, gw, gbias);
+    }
+}
+
+/// Packs a matrix of `rows` (tap and input channel) by `columns` (output channel).
+pub(crate) fn pack(rows: usize, columns: usize, at: impl Fn(usize, usize) -> f32) -> Packed {
+    let (mut values, mut blocks) = (Vec::new(), Vec::new());
+    let mut first = 0;
+    while first < columns {
+        let vectors = if columns - first > LANES { 2 } else { 1 };
+        blocks.push((first, vectors, values.len()));
+        for row in 0..rows {
+            let lanes = first..first + vectors * LANES;
+            values.extend(lanes.map(|c| if c < columns { at(row, c) } else { 0.0 }));
+        }
+        first += vectors * LANES;
+    }
+    Packed { values, blocks }
+}
+
+/// What happens to a sum before it is stored.
+pub(crate) struct Finish<'a> {
+    pub bias: Option<&'a [f32]>,
+    pub residual: Option<(&'a [f32], f32)>,
+    pub act: Act<'a>,
+}
+
+impl Finish<'_> {
+    /// Stores the first channels of `sums` `[positions][lanes]` into `y` `[positions][channels]` from
+    /// channel `first` on; `at` is the offset of `y` in the whole result.
+    fn store(&self, sums: &[f32], lanes: usize, y: &mut [f32], channels: usize, first: usize, at: usize) {
+        let count = lanes.min(channels - first);
+        let bias = self.bias.map(|b| &b[first..first + count]);
+        for (p, (sums, y)) in sums.chunks_exact(lanes).zip(y.chunks_exact_mut(channels)).enumerate() {
+            let (sums, y) = (&sums[..count], &mut y[first..first + count]);
+            match bias {
+                Some(bias) => y.iter_mut().zip(sums).zip(bias).for_each(|((y, s), b)| *y = s + b),
+                None => y.copy_from_slice(sums),
+            }
+            if let Some((residual, scale)) = self.residual {
+                let residual = &residual[at + p * channels + first..][..count];
+                y.iter_mut().zip(residual).for_each(|(y, r)| *y = r + scale * *y);
+            }
+            match self.act {
+                Act::None => {}
+                Act::Relu => y.iter_mut().for_each(|y| *y = y.max(0.0)),
+                Act::PRelu(_) => y.iter_mut().enumerate().for_each(|(i, y)| *y = self.act.of(first + i, *y)),
+            }
+        }
+    }
+}
+
+/// Slides the kernel over an input that is padded already.
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn slide(
+    isa: Isa,
+    x: &[f32],
+    xs: Shape,
+    kernel: [usize; 3],
+    stride: [usize; 3],
+    weights: &Packed,
+    ys: Shape,
+    finish: &Finish,
+    y: &mut [f32],
+) {
+    assert_eq!(y.len(), ys.len(), "the result does not fit its shape");
+    if let Some((residual, _)) = finish.residual {
+        assert_eq!(residual.len(), ys.len(), "the residual does not fit the result");
+    }
+    let (run, row_len) = (kernel[2] * xs.c, xs.w * xs.c);
+    let out_row = ys.w * ys.c;
+    if out_row == 0 {
+        return;
+    }
+    // Short rows go several to a job; a 1 x 1 x 1 kernel sees one long row.
+    y.par_chunks_mut(out_row).enumerate().with_min_len((4096 / out_row).max(1)).for_each_init(
+        || vec![0.0f32; ys.w * BLOCK],
+        |sums, (r, y)| {
+            let (oh, od, n) = (r % ys.h, r / ys.h % ys.d, r / (ys.h * ys.d));
+            let start = |kd: usize, kh: usize| {
+                ((n * xs.d + od * stride[0] + kd) * xs.h + oh * stride[1] + kh) * row_len
+            };
+            let starts: Vec<usize> =
+                (0..kernel[0] * kernel[1]).map(|t| start(t / kernel[1], t % kernel[1])).collect();
+            let row = Row { x, starts: &starts, run, step: stride[2] * xs.c, positions: ys.w };
+            for &(first, vectors, from) in &weights.blocks {
+                let lanes = vectors * LANES;
+                let block = Block { weights: &weights.values[from..][..starts.len() * run * lanes], vectors };
+                let sums = &mut sums[..ys.w * lanes];
+                compute(isa, &row, &block, sums);
+                finish.store(sums, lanes, y, ys.c, first, r * out_row);
+            }
+        },
+    );
+}
+
+/// Writes patches `[places][kd][kh][kw][c]` side by side into an array of the shape `to`; what no patch
+/// covers becomes zero.
+pub(crate) fn from_patches(
+    patches: &[f32],
+    places: Shape,
+    kernel: [usize; 3],
+    c: usize,
+    to: Shape,
+    out: &mut [f32],
+) {
+    assert_eq!(out.len(), to.len(), "the result does not fit its shape");
+    let wide = kernel.iter().product::<usize>() * c;
+    let piece = kernel[2] * c;
+    out.par_chunks_mut((to.w * c).max(1)).enumerate().for_each(|(r, out)| {
+        out.fill(0.0);
+        let (h, d, n) = (r % to.h, r / to.h % to.d, r / (to.h * to.d));
+        let (ph, pd) = (h / kernel[1], d / kernel[0]);
+        if ph >= places.h || pd >= places.d {
+            return;
+        }
+        let within = ((d % kernel[0]) * kernel[1] + h % kernel[1]) * piece;
+        let first = ((n * places.d + pd) * places.h + ph) * places.w;
+        for (w, out) in out.chunks_mut(piece).take(places.w).enumerate() {
+            let from = &patches[(first + w) * wide + within..][..piece];
+            out.copy_from_slice(from);
+        }
+    });
+}
+
+/// The reverse: patches `[places][kd][kh][kw][c]` cut side by side out of `x`.
+pub(crate) fn to_patches(x: &[f32], xs: Shape, kernel: [usize; 3], places: Shape) -> Vec<f32> {
+    let (c, piece) = (xs.c, kernel[2] * xs.c);
+    let wide = kernel.iter().product::<usize>() * c;
+    let mut out = vec![0.0; places.places() * wide];
+    out.par_chunks_mut((places.w * wide).max(1)).enumerate().for_each(|(r, out)| {
+        let (h, d, n) = (r % places.h, r / places.h % places.d, r / (places.h * places.d));
+        for (w, out) in out.chunks_exact_mut(wide).enumerate() {
+            for (t, out) in out.chunks_exact_mut(piece).enumerate() {
+                let (z, y) = (d * kernel[0] + t / kernel[1], h * kernel[1] + t % kernel[1]);
+                let from = ((n * xs.d + z) * xs.h + y) * xs.w + w * kernel[2];
+                out.copy_from_slice(&x[from * c..][..piece]);
+            }
+        }
+    });
+    out
+}

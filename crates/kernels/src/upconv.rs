@@ -1,0 +1,117 @@
+//! Transposed convolution 2 x 2 x 2 with stride 2: doubles each axis.
+
+use crate::conv::{Finish, from_patches, pack, to_patches};
+use crate::isa::Isa;
+use crate::weight_gradient::channel_sums;
+use crate::{Act, Conv, Packed, Shape};
+
+const KERNEL: [usize; 3] = [2; 3];
+const TAPS: usize = 8;
+
+/// A transposed convolution with kernel and stride 2 along every axis. No two of its patches overlap,
+/// so it is a 1 x 1 x 1 convolution to eight times the channels and a copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UpConv {
+    /// Input channels.
+    pub c_in: usize,
+    /// Output channels.
+    pub c_out: usize,
+}
+
+impl UpConv {
+    /// Shape of the result.
+    pub fn output(&self, xs: Shape) -> Shape {
+        xs.with(xs.space().map(|s| 2 * s), self.c_out)
+    }
+
+    /// Packs weights `[in, out, 2, 2, 2]`.
+    pub fn pack(&self, weight: &[f32]) -> Packed {
+        self.check(weight);
+        let c_out = self.c_out;
+        pack(self.c_in, TAPS * c_out, |i, k| weight[(i * c_out + k % c_out) * TAPS + k / c_out])
+    }
+
+    fn check(&self, weight: &[f32]) {
+        assert_eq!(weight.len(), self.c_in * self.c_out * TAPS, "weights do not fit the up-convolution");
+    }
+
+    fn point(&self) -> Conv {
+        let c_out = TAPS * self.c_out;
+        Conv { c_in: self.c_in, c_out, kernel: [1; 3], stride: [1; 3], pad: [0; 3] }
+    }
+
+    /// `y = act(upconv(x) + bias)`.
+    pub fn forward(
+        &self,
+        x: &[f32],
+        xs: Shape,
+        weights: &Packed,
+        bias: Option<&[f32]>,
+        act: Act,
+        y: &mut [f32],
+    ) {
+        self.forward_on(Isa::best(), x, xs, weights, bias, act, y);
+    }
+
+    /// [`UpConv::forward`] on a given instruction set.
+    #[allow(clippy::too_many_arguments)]
+    pub fn forward_on(
+        &self,
+        isa: Isa,
+        x: &[f32],
+        xs: Shape,
+        weights: &Packed,
+        bias: Option<&[f32]>,
+        act: Act,
+        y: &mut [f32],
+    ) {
+        let point = self.point();
+        let bias = bias.map(|b| b.repeat(TAPS));
+        let slope;
+        let act = match act {
+            Act::PRelu(s) => {
+                slope = s.repeat(TAPS);
+                Act::PRelu(&slope)
+            }
+            other => other,
+        };
+        let mut patches = vec![0.0; xs.places() * point.c_out];
+        point.forward_on(isa, x, xs, weights, bias.as_deref(), None, act, &mut patches);
+        from_patches(&patches, xs, KERNEL, self.c_out, self.output(xs), y);
+    }
+
+    /// Gradient with respect to the input.
+    pub fn input_gradient(&self, gy: &[f32], xs: Shape, weight: &[f32], gx: &mut [f32]) {
+        self.check(weight);
+        let c_out = self.c_out;
+        let patches = to_patches(gy, self.output(xs), KERNEL, xs);
+        let weights =
+            pack(TAPS * c_out, self.c_in, |k, i| weight[(i * c_out + k % c_out) * TAPS + k / c_out]);
+        let wide = xs.with(xs.space(), TAPS * c_out);
+        let finish = Finish { bias: None, residual: None, act: Act::None };
+        crate::conv::slide(Isa::best(), &patches, wide, [1; 3], [1; 3], &weights, xs, &finish, gx);
+    }
+
+    /// Gradient with respect to the weights `[in, out, 2, 2, 2]`, and to the bias when asked for.
+    pub fn weight_gradient(
+        &self,
+        x: &[f32],
+        xs: Shape,
+        gy: &[f32],
+        gw: &mut [f32],
+        gbias: Option<&mut [f32]>,
+    ) {
+        self.check(gw);
+        let patches = to_patches(gy, self.output(xs), KERNEL, xs);
+        let wide = TAPS * self.c_out;
+        let mut turned = vec![0.0; wide * self.c_in];
+        self.point().weight_gradient(x, xs, &patches, &mut turned, None);
+        for (j, gw) in gw.iter_mut().enumerate() {
+            let (i, o, t) = (j / wide, j / TAPS % self.c_out, j % TAPS);
+            *gw = turned[(t * self.c_out + o) * self.c_in + i];
+        }
+        if let Some(gbias) = gbias {
+            channel_sums(gy, self.c_out, gbias);
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Every kernel against the plainest loop in double precision, on every instruction set that this
+//! machine has; every gradient as the transpose of its forward pass.
+
+use pleura_kernels::{Act, Conv, Isa, Linear, MaxPool, Shape, UpConv};
+use proptest::prelude::*;
+
+/// Values in -1..1 that repeat for the same seed.
+fn values(len: usize, seed: u64) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x1234_5678;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((state >> 40) as f32) / (1u64 << 23) as f32 - 1.0
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+fn offset(s: Shape, n: usize, p: [isize; 3], c: usize) -> Option<usize> {
+    let inside = |a: usize| p[a] >= 0 && (p[a] as usize) < s.space()[a];
+    let [d, h, w] = p.map(|v| v.max(0) as usize);
+    (inside(0) && inside(1) && inside(2)).then(|| (((n * s.d + d) * s.h + h) * s.w + w) * s.c + c)
+}
+
+/// Calls `visit(output offset, input offset, weight offset)` for every product of the convolution.
+fn products(conv: &Conv, xs: Shape, mut visit: impl FnMut(usize, usize, usize)) {
+    let ys = conv.output(xs);
+    let [kd, kh, kw] = conv.kernel;
+    for y in 0..ys.places() {
+        let (ow, oh, od, n) = (y % ys.w, y / ys.w % ys.h, y / (ys.w * ys.h) % ys.d, y / (ys.w * ys.h * ys.d));
+        for tap in 0..kd * kh * kw {
+            let k = [tap / (kh * kw), tap / kw % kh, tap % kw];
+            let at = std::array::from_fn(|a| {
+                ([od, oh, ow][a] * conv.stride[a] + k[a]) as isize - conv.pad[a] as isize
+            });
+            for i in 0..conv.c_in {
+                let Some(x) = offset(xs, n, at, i) else { continue };
+                (0..conv.c_out)
+                    .for_each(|o| visit(y * conv.c_out + o, x, (o * conv.c_in + i) * kd * kh * kw + tap));
+            }
+        }
+    }
+}
+
+fn close(got: &[f32], want: &[f64]) {
+    assert_eq!(got.len(), want.len());
+    for (i, (g, w)) in got.iter().zip(want).enumerate() {
+        assert!((f64::from(*g) - w).abs() <= 2e-5 * (1.0 + w.abs()) * 4.0, "at {i}: {g} for {w}");
+    }
+}
+
+fn check(conv: Conv, xs: Shape, seed: u64) {
+    let ys = conv.output(xs);
+    let x = values(xs.len(), seed);
+    let w = values(conv.c_out * conv.c_in * conv.taps(), seed + 1);
+    let (bias, r) = (values(conv.c_out, seed + 2), values(ys.len(), seed + 3));
+    let (slope, gy) = (values(conv.c_out, seed + 4), values(ys.len(), seed + 5));
+    let (mut sum, mut gx, mut gw) = (vec![0.0f64; ys.len()], vec![0.0f64; xs.len()], vec![0.0f64; w.len()]);
+    products(&conv, xs, |yi, xi, wi| {
+        let [xv, wv, gv] = [x[xi], w[wi], gy[yi]].map(f64::from);
+        sum[yi] += xv * wv;
+        gx[xi] += gv * wv;
+        gw[wi] += gv * xv;
+    });
+    let mut gb = vec![0.0f64; conv.c_out];
+    gy.iter().enumerate().for_each(|(i, g)| gb[i % conv.c_out] += f64::from(*g));
+    let with_bias = |i: usize| sum[i] + f64::from(bias[i % conv.c_out]);
+    let residual = |i: usize| f64::from(r[i]) + 0.25 * with_bias(i);
+    let packed = conv.pack(&w);
+    for isa in Isa::available() {
+        let mut y = vec![f32::NAN; ys.len()];
+        conv.forward_on(isa, &x, xs, &packed, None, None, Act::None, &mut y);
+        close(&y, &sum);
+        conv.forward_on(isa, &x, xs, &packed, Some(&bias), Some((&r, 0.25)), Act::Relu, &mut y);
+        close(&y, &(0..y.len()).map(|i| residual(i).max(0.0)).collect::<Vec<_>>());
+        conv.forward_on(isa, &x, xs, &packed, Some(&bias), None, Act::PRelu(&slope), &mut y);
+        let prelu = |v: f64, s: f32| if v < 0.0 { v * f64::from(s) } else { v };
+        close(&y, &(0..y.len()).map(|i| prelu(with_bias(i), slope[i % conv.c_out])).collect::<Vec<_>>());
+
+        let mut got = vec![f32::NAN; xs.len()];
+        conv.input_gradient_on(isa, &gy, xs, &w, &mut got);
+        close(&got, &gx);
+        let (mut got, mut got_bias) = (vec![f32::NAN; w.len()], vec![f32::NAN; conv.c_out]);
+        conv.weight_gradient_on(isa, &x, xs, &gy, &mut got, Some(&mut got_bias));
+        close(&got, &gw);
+        close(&got_bias, &gb);
+    }
+}
+
+#[test]
+fn the_shapes_that_the_networks_use() {
+    let s = |n, d, h, w, c| Shape { n, d, h, w, c };
+    let conv = |c_in, c_out, k, st, p| Conv { c_in, c_out, kernel: k, stride: st, pad: p };
+    check(conv(1, 8, [3; 3], [1; 3], [1; 3]), s(2, 5, 6, 13, 1), 1);
+    check(conv(16, 24, [3; 3], [1; 3], [1; 3]), s(1, 4, 5, 7, 16), 2);
+    check(conv(12, 20, [1; 3], [1; 3], [0; 3]), s(2, 3, 3, 8, 12), 3);
+    check(conv(8, 16, [2; 3], [2; 3], [0; 3]), s(2, 4, 6, 8, 8), 4);
+    check(conv(8, 1, [1; 3], [1; 3], [0; 3]), s(1, 3, 4, 5, 8), 5);
+    check(conv(1, 32, [1, 7, 7], [1, 2, 2], [0, 3, 3]), s(3, 1, 16, 16, 1), 6);
+    check(conv(32, 40, [1, 3, 3], [1, 2, 2], [0, 1, 1]), s(2, 1, 9, 8, 32), 7);
+    check(conv(9, 33, [1; 3], [1, 2, 2], [0; 3]), s(2, 1, 8, 8, 9), 8);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_convolution(
+        c_in in 1usize..20, c_out in 1usize..35, n in 1usize..3,
+        kernel in prop::array::uniform3(1usize..4), stride in prop::array::uniform3(1usize..3),
+        pad in prop::array::uniform3(0usize..3), size in prop::array::uniform3(3usize..9), seed in 0u64..1000,
+    ) {
+        let pad = std::array::from_fn(|a| pad[a].min(kernel[a] - 1));
+        let shape = Shape { n, d: size[0], h: size[1], w: size[2], c: c_in };
+        check(Conv { c_in, c_out, kernel, stride, pad }, shape, seed);
+    }
+}
+
+#[test]
+fn doubling_an_axis_by_hand() {
+    // One input channel of value 3 at one place: the result is 3 times the kernel, plus the bias.
+    let up = UpConv { c_in: 1, c_out: 2 };
+    let weight: Vec<f32> = (0..16).map(|i| i as f32).collect();
+    let xs = Shape { n: 1, d: 1, h: 1, w: 1, c: 1 };
+    let mut y = vec![0.0; 16];
+    up.forward(&[3.0], xs, &up.pack(&weight), Some(&[100.0, 200.0]), Act::None, &mut y);
+    for t in 0..8 {
+        assert_eq!((y[t * 2], y[t * 2 + 1]), (100.0 + 3.0 * t as f32, 200.0 + 3.0 * (8 + t) as f32));
+    }
+}
+
+#[test]
+fn up_convolution_is_the_transpose_of_a_stride_2_convolution() {
+    let (up, xs) = (UpConv { c_in: 9, c_out: 5 }, Shape { n: 2, d: 3, h: 2, w: 4, c: 9 });
+    let ys = up.output(xs);
+    let down = Conv { c_in: 5, c_out: 9, kernel: [2; 3], stride: [2; 3], pad: [0; 3] };
+    let (x, gy, w) = (values(xs.len(), 1), values(ys.len(), 2), values(9 * 5 * 8, 3));
+    let wide = |v: &[f32]| v.iter().map(|v| f64::from(*v)).collect::<Vec<_>>();
+
+    let (mut y, mut transposed) = (vec![0.0; ys.len()], vec![0.0; ys.len()]);
+    up.forward(&x, xs, &up.pack(&w), None, Act::None, &mut y);
+    down.input_gradient(&x, ys, &w, &mut transposed);
+    close(&y, &wide(&transposed));
+
+    let (mut gx, mut forward) = (vec![0.0; xs.len()], vec![0.0; xs.len()]);
+    up.input_gradient(&gy, xs, &w, &mut gx);
+    down.forward(&gy, ys, &down.pack(&w), None, None, Act::None, &mut forward);
+    close(&gx, &wide(&forward));
+
+    let (mut gw, mut swapped, mut gb) = (vec![0.0; w.len()], vec![0.0; w.len()], vec![0.0; 5]);
+    up.weight_gradient(&x, xs, &gy, &mut gw, Some(&mut gb));
+    down.weight_gradient(&gy, ys, &x, &mut swapped, None);
+    close(&gw, &wide(&swapped));
+    close(
+        &gb,
+        &(0..5).map(|c| gy.iter().skip(c).step_by(5).map(|v| f64::from(*v)).sum()).collect::<Vec<_>>(),
+    );
+}
+
+#[test]
+fn a_full_connection_by_hand() {
+    let linear = Linear { c_in: 2, c_out: 3 };
+    let (x, w) = ([1.0, 2.0, -1.0, 0.5], [1.0, 0.0, 0.0, 1.0, 2.0, 2.0]);
+    let mut y = [0.0; 6];
+    linear.forward(&x, 2, &linear.pack(&w), Some(&[0.0, 10.0, 0.0]), Act::Relu, &mut y);
+    assert_eq!(y, [1.0, 12.0, 6.0, 0.0, 10.5, 0.0]);
+    let mut gx = [0.0; 4];
+    linear.input_gradient(&[1.0, 0.0, 0.0, 0.0, 1.0, 1.0], 2, &w, &mut gx);
+    assert_eq!(gx, [1.0, 0.0, 2.0, 3.0]);
+    let (mut gw, mut gb) = ([0.0; 6], [0.0; 3]);
+    linear.weight_gradient(&x, 2, &[1.0, 0.0, 0.0, 0.0, 1.0, 1.0], &mut gw, Some(&mut gb));
+    assert_eq!(gw, [1.0, 2.0, -1.0, 0.5, -1.0, 0.5]);
+    assert_eq!(gb, [1.0, 1.0, 1.0]);
+}
+
+#[test]
+fn the_largest_of_each_window_and_its_gradient_by_hand() {
+    let pool = MaxPool { kernel: [1, 3, 3], stride: [1, 2, 2], pad: [0, 1, 1] };
+    let xs = Shape { n: 1, d: 1, h: 3, w: 3, c: 1 };
+    let x = [-1.0, -2.0, -3.0, -4.0, -5.0, -6.0, -7.0, -8.0, -9.0];
+    let (mut y, mut won, mut gx) = ([0.0; 4], [0; 4], [9.0; 9]);
+    pool.forward(&x, xs, &mut y, &mut won);
+    assert_eq!((y, won), ([-1.0, -2.0, -4.0, -5.0], [0, 1, 3, 4]));
+    pool.gradient(&[1.0, 2.0, 3.0, 4.0], xs, &won, &mut gx);
+    assert_eq!(gx, [1.0, 2.0, 0.0, 3.0, 4.0, 0.0, 0.0, 0.0, 0.0]);
+}
