@@ -115,8 +115,10 @@ fn implausible(lungs: &Lungs) -> Vec<String> {
     let geometry = &lungs.mask.geometry;
     let extent = lungs.mask.bounding_box(|v| v != 0);
     let (Some(extent), false) = (extent, lungs.status == LungStatus::NotFound) else {
-        let mut reasons = vec!["No lungs were found in the scan.".to_owned()];
-        reasons.extend(lungs.reasons.iter().cloned());
+        let mut reasons = lungs.reasons.clone();
+        if reasons.is_empty() {
+            reasons.push("No lungs were found in the scan.".into());
+        }
         return reasons;
     };
     let mut reasons = Vec::new();
