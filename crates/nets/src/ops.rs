@@ -2,6 +2,7 @@
 
 use crate::Shape;
 use crate::fold::{Step, Work};
+use pleura_kernels::{self as kernels, Act, Packed};
 use rayon::prelude::*;
 
 /// What one step reads.
@@ -16,46 +17,21 @@ pub(crate) struct Call<'a> {
 /// A step with its weights in the order in which it reads them.
 pub(crate) enum Ready {
     Conv(Conv),
-    /// Weights `[2, 2, 2, in, out]`.
-    UpConv {
-        channels: usize,
-        out: usize,
-        weight: Vec<f32>,
-        bias: Vec<f32>,
-    },
-    Linear {
-        channels: usize,
-        out: usize,
-        weight: Vec<f32>,
-        bias: Vec<f32>,
-    },
-    Affine {
-        scale: Vec<f32>,
-        shift: Vec<f32>,
-    },
+    UpConv { up: kernels::UpConv, packed: Packed, bias: Vec<f32> },
+    Linear { linear: kernels::Linear, packed: Packed, bias: Vec<f32> },
+    Affine { scale: Vec<f32>, shift: Vec<f32> },
     Relu,
     PRelu(Vec<f32>),
-    Add {
-        scale: f32,
-    },
+    Add { scale: f32 },
     Concat,
-    MaxPool {
-        kernel: [usize; 3],
-        stride: [usize; 3],
-        pad: [usize; 3],
-    },
+    MaxPool { kernel: [usize; 3], stride: [usize; 3], pad: [usize; 3] },
     GlobalAvgPool,
 }
 
-/// A convolution with what is fused into it.
+/// A convolution with what is folded into it.
 pub(crate) struct Conv {
-    channels: usize,
-    out: usize,
-    kernel: [usize; 3],
-    stride: [usize; 3],
-    pad: [usize; 3],
-    /// `[kd, kh, kw, in, out]`.
-    weight: Vec<f32>,
+    conv: kernels::Conv,
+    packed: Packed,
     bias: Vec<f32>,
 }
 
@@ -63,21 +39,20 @@ pub(crate) struct Conv {
 pub(crate) fn prepare(step: &Step) -> Ready {
     match &step.work {
         Work::Conv { channels, out, kernel, stride, pad, dense } => {
-            let (w, bias) = dense.single();
-            let taps = kernel.iter().product();
-            let (channels, out) = (*channels, *out);
-            let weight = reorder(taps, channels, out, |t, i, o| w[(o * channels + i) * taps + t]);
-            Ready::Conv(Conv { channels, out, kernel: *kernel, stride: *stride, pad: *pad, weight, bias })
+            let (weight, bias) = dense.single();
+            let (kernel, stride, pad) = (*kernel, *stride, *pad);
+            let conv = kernels::Conv { c_in: *channels, c_out: *out, kernel, stride, pad };
+            Ready::Conv(Conv { packed: conv.pack(&weight), conv, bias })
         }
         Work::UpConv { channels, out, dense } => {
-            let (w, bias) = dense.single();
-            let (channels, out) = (*channels, *out);
-            let weight = reorder(8, channels, out, |t, i, o| w[(i * out + o) * 8 + t]);
-            Ready::UpConv { channels, out, weight, bias }
+            let (weight, bias) = dense.single();
+            let up = kernels::UpConv { c_in: *channels, c_out: *out };
+            Ready::UpConv { packed: up.pack(&weight), up, bias }
         }
         Work::Linear { channels, out, dense } => {
             let (weight, bias) = dense.single();
-            Ready::Linear { channels: *channels, out: *out, weight, bias }
+            let linear = kernels::Linear { c_in: *channels, c_out: *out };
+            Ready::Linear { packed: linear.pack(&weight), linear, bias }
         }
         Work::Affine { scale, shift } => Ready::Affine { scale: scale.clone(), shift: shift.clone() },
         Work::Relu => Ready::Relu,
@@ -91,14 +66,13 @@ pub(crate) fn prepare(step: &Step) -> Ready {
     }
 }
 
-fn reorder(taps: usize, c: usize, out: usize, at: impl Fn(usize, usize, usize) -> f32) -> Vec<f32> {
-    let mut all = Vec::with_capacity(taps * c * out);
-    for t in 0..taps {
-        for i in 0..c {
-            all.extend((0..out).map(|o| at(t, i, o)));
-        }
-    }
-    all
+/// Shape of the whole batch `x` of maps.
+fn batch(x: &[f32], [d, h, w]: [usize; 3], c: usize) -> kernels::Shape {
+    kernels::Shape { n: x.len() / (d * h * w * c), d, h, w, c }
+}
+
+fn act(relu: bool) -> Act<'static> {
+    if relu { Act::Relu } else { Act::None }
 }
 
 fn space(shape: Shape) -> [usize; 3] {
@@ -121,24 +95,13 @@ impl Ready {
         match self {
             Self::Conv(conv) if call.inputs.len() > 1 => return conv.run_joined(call, y),
             Self::Conv(conv) => return conv.run(x, [d, h, w], call.residual, call.relu, y),
-            Self::UpConv { channels, out, weight, bias } => {
-                let (c, m) = (*channels, *out);
-                y.par_chunks_mut(2 * w * m).enumerate().for_each(|(row, y)| {
-                    let (oy, oz, n) = (row % (2 * h), row / (2 * h) % (2 * d), row / (4 * d * h));
-                    for (ox, y) in y.chunks_mut(m).enumerate() {
-                        y.copy_from_slice(bias);
-                        let tap = (oz % 2 * 2 + oy % 2) * 2 + ox % 2;
-                        let x = &x[(((n * d + oz / 2) * h + oy / 2) * w + ox / 2) * c..][..c];
-                        mix(x, &weight[tap * c * m..][..c * m], y);
-                    }
-                });
+            Self::UpConv { up, packed, bias } => {
+                let xs = batch(x, [d, h, w], up.c_in);
+                return up.forward(x, xs, packed, Some(bias), act(call.relu), y);
             }
-            Self::Linear { channels, out, weight, bias } => {
-                y.par_chunks_mut(*out).zip(x.par_chunks(*channels)).for_each(|(y, x)| {
-                    for ((y, w), b) in y.iter_mut().zip(weight.chunks(*channels)).zip(bias) {
-                        *y = b + w.iter().zip(x).map(|(w, x)| w * x).sum::<f32>();
-                    }
-                });
+            Self::Linear { linear, packed, bias } => {
+                let n = x.len() / linear.c_in;
+                return linear.forward(x, n, packed, Some(bias), act(call.relu), y);
             }
             Self::Affine { scale, shift } => {
                 begin(call, x, y);
@@ -184,38 +147,22 @@ impl Ready {
                 });
             }
         }
-        finish(call.residual, call.relu, y);
+        if call.relu {
+            relu(y);
+        }
     }
 }
 
 impl Conv {
     fn run(&self, x: &[f32], [d, h, w]: [usize; 3], residual: Option<&[f32]>, relu: bool, y: &mut [f32]) {
-        let (c, m, kernel, stride, pad) = (self.channels, self.out, &self.kernel, &self.stride, &self.pad);
-        let o: [usize; 3] = std::array::from_fn(|a| ([d, h, w][a] + 2 * pad[a] - kernel[a]) / stride[a] + 1);
-        y.par_chunks_mut(o[2] * m).enumerate().for_each(|(row, y)| {
-            let (oy, oz, n) = (row % o[1], row / o[1] % o[0], row / (o[0] * o[1]));
-            for (ox, y) in y.chunks_mut(m).enumerate() {
-                y.copy_from_slice(&self.bias);
-                for kz in 0..kernel[0] {
-                    let Some(iz) = source(oz, kz, stride[0], pad[0], d) else { continue };
-                    for ky in 0..kernel[1] {
-                        let Some(iy) = source(oy, ky, stride[1], pad[1], h) else { continue };
-                        for kx in 0..kernel[2] {
-                            let Some(ix) = source(ox, kx, stride[2], pad[2], w) else { continue };
-                            let x = &x[(((n * d + iz) * h + iy) * w + ix) * c..][..c];
-                            let tap = (kz * kernel[1] + ky) * kernel[2] + kx;
-                            mix(x, &self.weight[tap * c * m..][..c * m], y);
-                        }
-                    }
-                }
-            }
-        });
-        finish(residual, relu, y);
+        let xs = batch(x, [d, h, w], self.conv.c_in);
+        let residual = residual.map(|r| (r, 1.0));
+        self.conv.forward(x, xs, &self.packed, Some(&self.bias), residual, act(relu), y);
     }
 
     /// A 1 x 1 x 1 convolution of maps side by side along channels, joined a block at a time.
     fn run_joined(&self, call: &Call, y: &mut [f32]) {
-        let (c, m) = (self.channels, self.out);
+        let (c, m) = (self.conv.c_in, self.conv.c_out);
         y.par_chunks_mut(BLOCK * m).enumerate().for_each_init(Vec::new, |joined, (block, y)| {
             let cells = y.len() / m;
             joined.resize(cells * c, 0.0);
@@ -223,14 +170,6 @@ impl Conv {
             let residual = call.residual.map(|r| &r[block * BLOCK * m..][..y.len()]);
             self.run(joined, [1, 1, cells], residual, call.relu, y);
         });
-    }
-}
-
-fn mix(x: &[f32], weight: &[f32], y: &mut [f32]) {
-    for (v, w) in x.iter().zip(weight.chunks(y.len())) {
-        for (y, w) in y.iter_mut().zip(w) {
-            *y += v * w;
-        }
     }
 }
 
@@ -258,15 +197,6 @@ fn concat(inputs: &[(&[f32], Shape)], first: usize, y: &mut [f32]) {
             y[offset..offset + c].copy_from_slice(x);
         }
         offset += c;
-    }
-}
-
-fn finish(residual: Option<&[f32]>, clip: bool, y: &mut [f32]) {
-    if let Some(residual) = residual {
-        y.par_iter_mut().zip(residual).for_each(|(y, r)| *y += r);
-    }
-    if clip {
-        relu(y);
     }
 }
 
