@@ -1,0 +1,187 @@
+//! Batch normalisation with the statistics of the batch (Ioffe and Szegedy 2015), with the
+//! rectifier after it in the same pass. Maps are `[rows, c]`, channels last.
+
+use rayon::prelude::*;
+
+/// Values a piece of work holds.
+const PIECE: usize = 1 << 14;
+
+/// Mean and variance of each channel over a batch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Moments {
+    mean: Vec<f32>,
+    /// Biased: divided by the number of rows.
+    var: Vec<f32>,
+    rows: usize,
+}
+
+impl Moments {
+    /// Means.
+    pub fn mean(&self) -> Vec<f32> {
+        self.mean.clone()
+    }
+
+    /// Variances divided by one less than the number of rows, as kept in running statistics.
+    pub fn unbiased(&self) -> Vec<f32> {
+        let factor = self.rows as f32 / self.rows.saturating_sub(1).max(1) as f32;
+        self.var.iter().map(|v| v * factor).collect()
+    }
+}
+
+/// Per-channel numbers repeated, so that one run of the inner loop is long whatever `c` is.
+fn repeated(v: &[f32]) -> Vec<f32> {
+    v.repeat((64 / v.len().max(1)).max(1))
+}
+
+/// Adds up the repeats of per-channel sums.
+fn folded(sums: &[f32], c: usize) -> Vec<f64> {
+    let mut out = vec![0.0f64; c];
+    for part in sums.chunks(c) {
+        out.iter_mut().zip(part).for_each(|(o, &s)| *o += f64::from(s));
+    }
+    out
+}
+
+/// Values of a piece: a multiple of the repeated period.
+fn piece(period: usize) -> usize {
+    (PIECE / period).max(1) * period
+}
+
+/// Mean and biased variance of each channel: two passes over each piece, pieces merged in order
+/// in double precision (Chan, Golub and LeVeque 1983).
+pub(crate) fn moments(x: &[f32], c: usize) -> Moments {
+    let period = repeated(&vec![0.0; c]).len();
+    let parts: Vec<(usize, Vec<f64>, Vec<f64>)> = x
+        .par_chunks(piece(period))
+        .map(|x| {
+            let rows = x.len() / c;
+            let mut sums = vec![0.0f32; period];
+            for run in x.chunks(period) {
+                sums.iter_mut().zip(run).for_each(|(s, &v)| *s += v);
+            }
+            let mean: Vec<f64> = folded(&sums, c).into_iter().map(|s| s / rows as f64).collect();
+            let centre = repeated(&mean.iter().map(|&m| m as f32).collect::<Vec<_>>());
+            let mut squares = vec![0.0f32; period];
+            for run in x.chunks(period) {
+                for ((s, &v), &m) in squares.iter_mut().zip(run).zip(&centre) {
+                    *s += (v - m) * (v - m);
+                }
+            }
+            (rows, mean, folded(&squares, c))
+        })
+        .collect();
+    let (mut rows, mut mean, mut squares) = (0usize, vec![0.0f64; c], vec![0.0f64; c]);
+    for (n, m, s) in parts {
+        let (before, all) = (rows as f64, (rows + n) as f64);
+        for k in 0..c {
+            let d = m[k] - mean[k];
+            squares[k] += s[k] + d * d * before * n as f64 / all;
+            mean[k] += d * n as f64 / all;
+        }
+        rows += n;
+    }
+    let var = squares.iter().map(|s| (s / rows.max(1) as f64) as f32).collect();
+    Moments { mean: mean.iter().map(|&m| m as f32).collect(), var, rows }
+}
+
+/// Factor and shift of each channel such that y = x * factor + shift.
+fn coefficients(m: &Moments, weight: &[f32], bias: &[f32], eps: f32) -> (Vec<f32>, Vec<f32>) {
+    let factor: Vec<f32> = m.var.iter().zip(weight).map(|(v, w)| w / (v + eps).sqrt()).collect();
+    let shift = bias.iter().zip(&m.mean).zip(&factor).map(|((b, m), f)| b - m * f).collect();
+    (factor, shift)
+}
+
+/// x * factor + shift per channel, rectified when `relu`.
+pub(crate) fn affine(x: &[f32], factor: &[f32], shift: &[f32], relu: bool) -> Vec<f32> {
+    let (factor, shift) = (repeated(factor), repeated(shift));
+    let least = if relu { 0.0 } else { f32::NEG_INFINITY };
+    let mut y = vec![0.0; x.len()];
+    let size = piece(factor.len());
+    y.par_chunks_mut(size).zip(x.par_chunks(size)).for_each(|(y, x)| {
+        for (y, x) in y.chunks_mut(factor.len()).zip(x.chunks(factor.len())) {
+            for (((y, &x), &f), &s) in y.iter_mut().zip(x).zip(&factor).zip(&shift) {
+                *y = (x * f + s).max(least);
+            }
+        }
+    });
+    y
+}
+
+/// Forward: the result and the moments used.
+pub(crate) fn forward(x: &[f32], weight: &[f32], bias: &[f32], eps: f32, relu: bool) -> (Vec<f32>, Moments) {
+    let m = moments(x, weight.len());
+    let (factor, shift) = coefficients(&m, weight, bias, eps);
+    (affine(x, &factor, &shift, relu), m)
+}
+
+/// Gradients by input, weight and bias; `m` are the moments of the forward pass.
+pub(crate) fn backward(
+    x: &[f32],
+    weight: &[f32],
+    bias: &[f32],
+    m: &Moments,
+    eps: f32,
+    relu: bool,
+    dy: &[f32],
+) -> [Vec<f32>; 3] {
+    let c = weight.len();
+    let (factor, shift) = coefficients(m, weight, bias, eps);
+    let inverse: Vec<f32> = m.var.iter().map(|v| 1.0 / (v + eps).sqrt()).collect();
+    let (f, s, mu) = (repeated(&factor), repeated(&shift), repeated(&m.mean));
+    let sums = gradient_sums(x, dy, [&f, &s, &mu], c, relu);
+    let n = m.rows.max(1) as f64;
+    let d_bias: Vec<f32> = sums.iter().map(|s| s.0 as f32).collect();
+    let d_weight: Vec<f32> = sums.iter().zip(&inverse).map(|(s, &r)| (s.1 * f64::from(r)) as f32).collect();
+    // dx = factor (dy - mean(dy) - xhat mean(dy xhat)), written as factor dy + x slope + level.
+    let slope: Vec<f32> = (0..c)
+        .map(|k| (-f64::from(factor[k]) * sums[k].1 * f64::from(inverse[k]).powi(2) / n) as f32)
+        .collect();
+    let level: Vec<f32> = (0..c).map(|k| (-f64::from(factor[k]) * sums[k].0 / n) as f32).collect();
+    let (a, b) = (repeated(&slope), repeated(&level));
+    let mut dx = vec![0.0; x.len()];
+    let size = piece(f.len());
+    dx.par_chunks_mut(size).zip(x.par_chunks(size).zip(dy.par_chunks(size))).for_each(|(dx, (x, dy))| {
+        let runs = x.chunks(f.len()).zip(dy.chunks(f.len()));
+        for (dx, (x, dy)) in dx.chunks_mut(f.len()).zip(runs) {
+            let channel = f.iter().zip(&s).zip(mu.iter().zip(a.iter().zip(&b)));
+            for ((dx, (&x, &dy)), ((&f, &s), (&m, (&a, &b)))) in
+                dx.iter_mut().zip(x.iter().zip(dy)).zip(channel)
+            {
+                let dy = if relu && x * f + s <= 0.0 { 0.0 } else { dy };
+                *dx = f * dy + (x - m) * a + b;
+            }
+        }
+    });
+    [dx, d_weight, d_bias]
+}
+
+/// Per channel: the sum of dy and of dy times (x - mean), where the rectifier let it through.
+fn gradient_sums(x: &[f32], dy: &[f32], fsm: [&[f32]; 3], c: usize, relu: bool) -> Vec<(f64, f64)> {
+    let [f, s, mu] = fsm;
+    let period = f.len();
+    let parts: Vec<(Vec<f64>, Vec<f64>)> = x
+        .par_chunks(piece(period))
+        .zip(dy.par_chunks(piece(period)))
+        .map(|(x, dy)| {
+            let (mut plain, mut centred) = (vec![0.0f32; period], vec![0.0f32; period]);
+            for (x, dy) in x.chunks(period).zip(dy.chunks(period)) {
+                let sums = plain.iter_mut().zip(&mut centred);
+                let channel = f.iter().zip(s).zip(mu);
+                for (((p, q), (&x, &dy)), ((&f, &s), &m)) in sums.zip(x.iter().zip(dy)).zip(channel) {
+                    let dy = if relu && x * f + s <= 0.0 { 0.0 } else { dy };
+                    *p += dy;
+                    *q += dy * (x - m);
+                }
+            }
+            (folded(&plain, c), folded(&centred, c))
+        })
+        .collect();
+    let mut total = vec![(0.0, 0.0); c];
+    for (plain, centred) in parts {
+        for (t, (p, q)) in total.iter_mut().zip(plain.into_iter().zip(centred)) {
+            t.0 += p;
+            t.1 += q;
+        }
+    }
+    total
+}

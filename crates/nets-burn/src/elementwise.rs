@@ -1,0 +1,112 @@
+//! Nodes that touch each value once: rectifiers, residual sums, concatenation, affine maps.
+//!
+//! Work is cut into pieces of fixed size, and sums over pieces are added in order, so results do
+//! not depend on the number of threads.
+
+use rayon::prelude::*;
+
+/// Values a piece of work holds.
+const PIECE: usize = 1 << 14;
+
+/// One result per value of `a`.
+pub(crate) fn map(a: &[f32], f: impl Fn(f32) -> f32 + Sync) -> Vec<f32> {
+    let mut out = vec![0.0; a.len()];
+    out.par_chunks_mut(PIECE).zip(a.par_chunks(PIECE)).for_each(|(out, a)| {
+        for (out, &a) in out.iter_mut().zip(a) {
+            *out = f(a);
+        }
+    });
+    out
+}
+
+/// One result per pair of values.
+pub(crate) fn zip(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32 + Sync) -> Vec<f32> {
+    let mut out = vec![0.0; a.len()];
+    out.par_chunks_mut(PIECE).zip(a.par_chunks(PIECE).zip(b.par_chunks(PIECE))).for_each(|(out, (a, b))| {
+        for (out, (&a, &b)) in out.iter_mut().zip(a.iter().zip(b)) {
+            *out = f(a, b);
+        }
+    });
+    out
+}
+
+/// Rows of `c` channels that a piece of work holds.
+fn rows(c: usize) -> usize {
+    (PIECE / c.max(1)).max(1)
+}
+
+/// One result per value of a map with `c` channels (last axis); `f` also gets the channel.
+pub(crate) fn map_channels(a: &[f32], c: usize, f: impl Fn(f32, usize) -> f32 + Sync) -> Vec<f32> {
+    let mut out = vec![0.0; a.len()];
+    let piece = rows(c) * c;
+    out.par_chunks_mut(piece).zip(a.par_chunks(piece)).for_each(|(out, a)| {
+        for (out, a) in out.chunks_exact_mut(c).zip(a.chunks_exact(c)) {
+            for (k, (out, &a)) in out.iter_mut().zip(a).enumerate() {
+                *out = f(a, k);
+            }
+        }
+    });
+    out
+}
+
+/// Per channel, the sum over all rows of `f(a, b, channel)`; pieces in single, their total in
+/// double precision.
+pub(crate) fn sum_channels(
+    a: &[f32],
+    b: &[f32],
+    c: usize,
+    f: impl Fn(f32, f32, usize) -> f32 + Sync,
+) -> Vec<f32> {
+    let piece = rows(c) * c;
+    let parts: Vec<Vec<f32>> = a
+        .par_chunks(piece)
+        .zip(b.par_chunks(piece))
+        .map(|(a, b)| {
+            let mut sum = vec![0.0f32; c];
+            for (a, b) in a.chunks_exact(c).zip(b.chunks_exact(c)) {
+                for (k, (sum, (&a, &b))) in sum.iter_mut().zip(a.iter().zip(b)).enumerate() {
+                    *sum += f(a, b, k);
+                }
+            }
+            sum
+        })
+        .collect();
+    let mut total = vec![0.0f64; c];
+    for part in parts {
+        for (total, v) in total.iter_mut().zip(part) {
+            *total += f64::from(v);
+        }
+    }
+    total.into_iter().map(|v| v as f32).collect()
+}
+
+/// Maps of the given channel counts side by side.
+pub(crate) fn concat(parts: &[(&[f32], usize)]) -> Vec<f32> {
+    let c: usize = parts.iter().map(|p| p.1).sum();
+    let n = parts.first().map_or(0, |p| p.0.len() / p.1.max(1));
+    let mut out = vec![0.0; n * c];
+    let piece = rows(c);
+    out.par_chunks_mut(piece * c).enumerate().for_each(|(i, out)| {
+        for (r, out) in out.chunks_exact_mut(c).enumerate() {
+            let mut at = 0;
+            for &(values, width) in parts {
+                let row = (i * piece + r) * width;
+                out[at..at + width].copy_from_slice(&values[row..row + width]);
+                at += width;
+            }
+        }
+    });
+    out
+}
+
+/// The channels `from..from + width` of a map with `c` channels.
+pub(crate) fn channels(values: &[f32], c: usize, from: usize, width: usize) -> Vec<f32> {
+    let mut out = vec![0.0; values.len() / c.max(1) * width];
+    let piece = rows(c);
+    out.par_chunks_mut(piece * width).zip(values.par_chunks(piece * c)).for_each(|(out, values)| {
+        for (out, row) in out.chunks_exact_mut(width).zip(values.chunks_exact(c)) {
+            out.copy_from_slice(&row[from..from + width]);
+        }
+    });
+    out
+}
