@@ -10,11 +10,13 @@
 
 mod air;
 mod airway;
+mod cavity;
 mod coarse;
 mod edge;
 mod fill;
 mod judge;
 mod options;
+mod recover;
 mod refine;
 mod sides;
 
@@ -84,8 +86,13 @@ pub fn find(
     step(2)?;
     let airway = airway::find(&coarse, &air);
     step(3)?;
-    let mut lungs = sides::label_lungs(&coarse, &air, &airway.mask, options);
-    fill::fill(&coarse, &mut lungs, &[&airway.mask, &air.outside], options);
+    let (mut lungs, middle) = sides::label_lungs(&coarse, &air, &airway.mask, options);
+    let blocked = [&airway.mask, &air.outside];
+    fill::fill(&coarse, &mut lungs, &blocked, options);
+    if options.recover_consolidation {
+        recover::recover(&coarse, &air, &mut lungs, &blocked, middle, airway.trachea, options);
+        fill::fill(&coarse, &mut lungs, &blocked, options);
+    }
     step(4)?;
     let cut_at_side =
         lungs.data.iter().zip(&air.pieces.labels.data).any(|(&v, &l)| v != 0 && air.cut[l as usize]);

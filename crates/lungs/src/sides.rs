@@ -33,8 +33,9 @@ struct Piece {
     outside_contact: usize,
 }
 
-/// Labels the aerated lung 1 right, 2 left on the reduced grid; all 0 when there is none.
-pub(crate) fn label_lungs(coarse: &Coarse, air: &Air, airway: &Mask, options: &LungOptions) -> Mask {
+/// Labels the aerated lung 1 right, 2 left on the reduced grid; all 0 when there is none. Also
+/// gives the midline of the body, pixels along x.
+pub(crate) fn label_lungs(coarse: &Coarse, air: &Air, airway: &Mask, options: &LungOptions) -> (Mask, f64) {
     let open = air.inner.data.iter().zip(&airway.data).map(|(&a, &w)| a & (1 - w)).collect();
     let parts = connected_components(&coarse.mask(open), Connectivity::Six);
     let pieces = measure(coarse, air, &parts);
@@ -44,7 +45,9 @@ pub(crate) fn label_lungs(coarse: &Coarse, air: &Air, airway: &Mask, options: &L
     let mut lungs: Vec<usize> =
         (1..pieces.len()).filter(|&i| pieces[i].voxels as f64 >= smallest && is_lung(&pieces[i])).collect();
     lungs.sort_by_key(|&i| std::cmp::Reverse(pieces[i].voxels));
-    let Some(&main) = lungs.first() else { return coarse.mask(vec![0; parts.labels.data.len()]) };
+    let Some(&main) = lungs.first() else {
+        return (coarse.mask(vec![0; parts.labels.data.len()]), 0.0);
+    };
 
     let middle = body_middle(coarse, air, &boxes[main]);
     let second = lungs.get(1).map_or(0, |&i| pieces[i].voxels);
@@ -73,7 +76,7 @@ pub(crate) fn label_lungs(coarse: &Coarse, air: &Air, airway: &Mask, options: &L
     if joined {
         split(&parts, main as u32, &boxes[main], middle, &mut out);
     }
-    out
+    (out, middle)
 }
 
 fn is_lung(p: &Piece) -> bool {

@@ -1,0 +1,390 @@
+//! The chest cavity a lung should fill: what is expected where the lung itself is airless.
+//!
+//! Every side is described by three surfaces, read off the aerated lung where it is there, off
+//! the other side, mirrored, where it is not, and off bones and plain anatomy where both fail:
+//! the chest wall (a radius for each direction and slice), the mediastinum (a distance from the
+//! midline for each row and slice) and the diaphragm (a height for each column).
+
+use crate::coarse::Coarse;
+use crate::{LEFT, RIGHT};
+use pleura_volume::Mask;
+use rayon::prelude::*;
+
+/// Directions a side, from straight front over lateral to straight back.
+const DIRECTIONS: usize = 60;
+/// Bone, HU.
+const BONE_HU: i16 = 180;
+/// Pleura lies this far within the ribs, mm.
+const RIB_TO_PLEURA_MM: f64 = 3.0;
+/// Lung that reaches this share of the expected radius touches the wall.
+const CONTACT: f64 = 0.75;
+/// Slices above and below that tell what radius to expect, mm.
+const WALL_WINDOW_MM: f64 = 20.0;
+/// How much farther than the right one the left lung stays off the midline, mm.
+const AORTA_MM: f32 = 6.0;
+/// Half the width of spine and mediastinum above the heart, mm.
+const STALK_MM: f64 = 28.0;
+/// The right dome stands higher than the left by about this, mm.
+const DOME_STEP_MM: f64 = 12.0;
+/// A floor this far above plain anatomy is a fissure or the heart, mm.
+const HEART_STEP_MM: f64 = 35.0;
+/// How far the recesses reach below the domes, mm.
+const RECESS_MM: f64 = 70.0;
+/// Height of the apices above the end of the trachea; where lung ends lower than `LOW_APEX_MM`
+/// above it, both upper lobes are airless.
+const APEX_MM: f64 = 90.0;
+const LOW_APEX_MM: f64 = 55.0;
+/// Height of the heart above the domes, mm.
+const HEART_MM: f64 = 85.0;
+
+/// Expected surfaces of both sides on the reduced grid.
+pub(crate) struct Cavity {
+    /// Midline and middle depth, pixels.
+    pub middle: [f64; 2],
+    /// Half depth of the chest, mm.
+    half_depth_mm: f64,
+    half_width_mm: f64,
+    size: [usize; 3],
+    spacing: [f64; 3],
+    /// Radius in mm of the wall: side, slice, direction.
+    wall: [Vec<f32>; 2],
+    /// Distance in mm of the mediastinum from the midline: side, slice, row.
+    medial: [Vec<f32>; 2],
+    /// First slice above the diaphragm: side, row, column of the distance from the midline.
+    floor: [Vec<f32>; 2],
+    /// Height of the domes, slices.
+    dome: f64,
+    /// Highest slice with aerated lung, and the slice where the apex is to be expected.
+    top: f64,
+    apex: f64,
+}
+
+/// What the aerated lungs show, per side.
+struct Seen {
+    /// Largest radius: slice, direction; 0 where there is no lung.
+    reach: Vec<f32>,
+    /// Smallest distance from the midline: slice, row; infinite where there is no lung.
+    medial: Vec<f32>,
+    /// Lowest slice: row, column (steps from the midline); infinite where there is no lung.
+    floor: Vec<f32>,
+}
+
+/// Side, direction and radius of a pixel.
+#[derive(Clone, Copy)]
+pub(crate) struct Polar {
+    side: usize,
+    direction: usize,
+    radius_mm: f32,
+    lateral_mm: f32,
+}
+
+impl Cavity {
+    /// Reads the surfaces off the lungs labelled so far; `bilateral` lets the floor sink to plain
+    /// anatomy where neither side shows it.
+    pub fn new(
+        coarse: &Coarse,
+        lungs: &Mask,
+        middle_x: f64,
+        trachea: Option<[usize; 2]>,
+        sunk: [bool; 2],
+    ) -> Option<Self> {
+        let found = lungs.bounding_box(|v| v != 0)?;
+        let size = lungs.size();
+        let spacing = lungs.geometry.spacing_mm;
+        let middle = [middle_x, (found.min[1] + found.max[1] - 1) as f64 / 2.0];
+        let mut cavity = Self {
+            middle,
+            half_depth_mm: found.size()[1] as f64 * spacing[1] / 2.0,
+            half_width_mm: found.size()[0] as f64 * spacing[0] / 2.0,
+            size,
+            spacing,
+            wall: [Vec::new(), Vec::new()],
+            medial: [Vec::new(), Vec::new()],
+            floor: [Vec::new(), Vec::new()],
+            dome: 0.0,
+            top: found.max[2] as f64 - 1.0,
+            apex: found.max[2] as f64 - 1.0,
+        };
+        if let Some([carina, _]) = trachea
+            && (cavity.top - carina as f64) * spacing[2] < LOW_APEX_MM
+        {
+            cavity.apex = carina as f64 + APEX_MM / spacing[2];
+        }
+        let polar = cavity.polar_plane();
+        let seen = [RIGHT, LEFT].map(|side| cavity.see(lungs, side, &polar));
+        cavity.dome = cavity.dome_slice(&seen, sunk == [true; 2]);
+        let ribs = cavity.ribs(coarse, &seen, &polar);
+        cavity.wall = [0, 1].map(|s| cavity.walls(&seen[s].reach, &seen[1 - s].reach, &ribs[s]));
+        cavity.floor = [0, 1].map(|s| cavity.floors(s, &seen[s].floor, &seen[1 - s].floor, sunk[s]));
+        cavity.medial = [0, 1].map(|s| cavity.medials(s, &seen[s].medial, &seen[1 - s].medial));
+        Some(cavity)
+    }
+
+    /// Polar coordinates of every pixel of a slice about the middle of the chest.
+    pub fn polar_plane(&self) -> Vec<Polar> {
+        let [nx, ny, _] = self.size;
+        let polar = |i: usize| {
+            let x = ((i % nx) as f64 - self.middle[0]) * self.spacing[0];
+            let y = ((i / nx) as f64 - self.middle[1]) * self.spacing[1];
+            // 0 straight to the front, pi straight to the back, on either side.
+            let angle = f64::atan2(x.abs(), -y);
+            let direction = (angle / std::f64::consts::PI * DIRECTIONS as f64) as usize;
+            Polar {
+                side: usize::from(x > 0.0),
+                direction: direction.min(DIRECTIONS - 1),
+                radius_mm: x.hypot(y) as f32,
+                lateral_mm: x.abs() as f32,
+            }
+        };
+        (0..nx * ny).map(polar).collect()
+    }
+
+    /// Column of the floor for a distance from the midline.
+    fn column(&self, lateral_mm: f32) -> usize {
+        ((f64::from(lateral_mm) / self.spacing[0]) as usize).min(self.size[0] - 1)
+    }
+
+    fn see(&self, lungs: &Mask, label: u8, polar: &[Polar]) -> Seen {
+        let [nx, ny, nz] = self.size;
+        let slices: Vec<(Vec<f32>, Vec<f32>)> = (0..nz)
+            .into_par_iter()
+            .map(|z| {
+                let mut reach = vec![0f32; DIRECTIONS];
+                let mut medial = vec![f32::INFINITY; ny];
+                for (i, p) in polar.iter().enumerate() {
+                    // A lung that herniates over the midline does not count there.
+                    if lungs.slice(z)[i] == label && usize::from(label == LEFT) == p.side {
+                        reach[p.direction] = reach[p.direction].max(p.radius_mm);
+                        medial[i / nx] = medial[i / nx].min(p.lateral_mm);
+                    }
+                }
+                (reach, medial)
+            })
+            .collect();
+        let mut floor = vec![f32::INFINITY; nx * ny];
+        for z in (0..nz).rev() {
+            for (i, p) in polar.iter().enumerate() {
+                if lungs.slice(z)[i] == label && usize::from(label == LEFT) == p.side {
+                    floor[i / nx * nx + self.column(p.lateral_mm)] = z as f32;
+                }
+            }
+        }
+        let (reach, medial): (Vec<_>, Vec<_>) = slices.into_iter().unzip();
+        Seen { reach: reach.concat(), medial: medial.concat(), floor }
+    }
+
+    /// Slice of the higher domes: where the floor of the better aerated side lies at its highest,
+    /// away from the mediastinum and the wall.
+    fn dome_slice(&self, seen: &[Seen; 2], sunk: bool) -> f64 {
+        let [nx, ny, _] = self.size;
+        let central = |floor: &[f32]| {
+            let mut all = Vec::new();
+            for y in 0..ny {
+                // The front half: middle lobe and lingula lie on the domes there.
+                let v = (y as f64 - self.middle[1]) * self.spacing[1] / self.half_depth_mm;
+                for c in 0..nx {
+                    let u = c as f64 * self.spacing[0] / self.half_width_mm;
+                    if (-0.5..0.1).contains(&v) && (0.35..0.75).contains(&u) && floor[y * nx + c].is_finite()
+                    {
+                        all.push(floor[y * nx + c]);
+                    }
+                }
+            }
+            all.sort_by(f32::total_cmp);
+            // Lower lobes without air leave fissures in the place of many floors.
+            all.get(if sunk { all.len() / 10 } else { all.len() * 3 / 4 }).copied()
+        };
+        let domes = [0, 1].map(|s| central(&seen[s].floor));
+        domes.iter().flatten().copied().reduce(f32::min).map_or(0.0, f64::from)
+    }
+
+    /// Nearest rib beyond most of the expected radius: side, then slice and direction.
+    fn ribs(&self, coarse: &Coarse, seen: &[Seen; 2], polar: &[Polar]) -> [Vec<f32>; 2] {
+        let expected = self.expected_reach(&seen[0].reach, &seen[1].reach);
+        let nz = self.size[2];
+        let rows: Vec<[Vec<f32>; 2]> = (0..nz)
+            .into_par_iter()
+            .map(|z| {
+                let mut near = [vec![f32::INFINITY; DIRECTIONS], vec![f32::INFINITY; DIRECTIONS]];
+                for (&hu, p) in coarse.hu.slice(z).iter().zip(polar) {
+                    let from = CONTACT as f32 * expected[z * DIRECTIONS + p.direction];
+                    if hu > BONE_HU && p.radius_mm > from {
+                        let r = &mut near[p.side][p.direction];
+                        *r = r.min(p.radius_mm);
+                    }
+                }
+                near
+            })
+            .collect();
+        // A rib slants through the slices: the next one above or below bounds the gap between.
+        let half = (WALL_WINDOW_MM / 2.0 / self.spacing[2]) as usize;
+        [0, 1].map(|s| {
+            let nearest = |i: usize| {
+                let (z, k) = (i / DIRECTIONS, i % DIRECTIONS);
+                let window = z.saturating_sub(half)..(z + half + 1).min(nz);
+                let beside = k.saturating_sub(1)..(k + 2).min(DIRECTIONS);
+                window
+                    .flat_map(|w| beside.clone().map(move |k| (w, k)))
+                    .map(|(w, k)| rows[w][s][k])
+                    .fold(f32::INFINITY, f32::min)
+            };
+            (0..nz * DIRECTIONS).map(nearest).collect()
+        })
+    }
+
+    /// The radius to expect for each slice and direction: the largest of both sides around, else
+    /// that of the nearest slice that has one.
+    fn expected_reach(&self, a: &[f32], b: &[f32]) -> Vec<f32> {
+        let nz = self.size[2];
+        let half = (WALL_WINDOW_MM / self.spacing[2]) as usize;
+        let mut out = vec![0f32; nz * DIRECTIONS];
+        for k in 0..DIRECTIONS {
+            let both: Vec<f32> = (0..nz).map(|z| a[z * DIRECTIONS + k].max(b[z * DIRECTIONS + k])).collect();
+            let around = |z: usize| {
+                both[z.saturating_sub(half)..(z + half + 1).min(nz)].iter().copied().fold(0.0, f32::max)
+            };
+            let mut last = 0.0;
+            for z in (0..nz).rev().chain(0..nz) {
+                let here = around(z);
+                last = if here > 0.0 { here } else { last };
+                let out = &mut out[z * DIRECTIONS + k];
+                *out = if *out > 0.0 { *out } else { last };
+            }
+        }
+        out
+    }
+
+    fn walls(&self, own: &[f32], other: &[f32], ribs: &[f32]) -> Vec<f32> {
+        let expected = self.expected_reach(own, other);
+        let wall: Vec<f32> = (0..own.len())
+            .map(|i| {
+                let reach = own[i].max(other[i]);
+                let ribs = ribs[i] - RIB_TO_PLEURA_MM as f32;
+                let wall = if own[i] >= CONTACT as f32 * expected[i] {
+                    own[i].max(other[i].min(1.1 * own[i]))
+                } else if reach >= CONTACT as f32 * expected[i] {
+                    reach
+                } else {
+                    ribs.min(1.05 * expected[i])
+                };
+                wall * self.cap(i / DIRECTIONS)
+            })
+            .collect();
+        self.smoothed(&wall)
+    }
+
+    /// What is left of the wall's radius above the highest aerated lung: a dome up to the apex.
+    fn cap(&self, z: usize) -> f32 {
+        let above = z as f64 - self.top;
+        if above <= 0.0 {
+            return 1.0;
+        }
+        let t = above / (self.apex - self.top).max(1e-3);
+        (1.0 - t * t).max(0.0).sqrt() as f32
+    }
+
+    /// Means over three directions and three slices.
+    fn smoothed(&self, wall: &[f32]) -> Vec<f32> {
+        let nz = self.size[2];
+        let mean = |i: usize| {
+            let (z, k) = (i / DIRECTIONS, i % DIRECTIONS);
+            let zs = z.saturating_sub(1)..(z + 2).min(nz);
+            let ks = k.saturating_sub(1)..(k + 2).min(DIRECTIONS);
+            let around = zs.flat_map(|z| ks.clone().map(move |k| wall[z * DIRECTIONS + k]));
+            let (n, sum) = around.fold((0, 0.0), |(n, s), v| (n + 1, s + v));
+            sum / n as f32
+        };
+        (0..wall.len()).map(mean).collect()
+    }
+
+    /// Lowest slices of a side: its own floor, or the other's where that lies lower.
+    fn floors(&self, side: usize, own: &[f32], other: &[f32], sunk: bool) -> Vec<f32> {
+        let [nx, ny, _] = self.size;
+        let dz = self.spacing[2];
+        let step = if side == 0 { DOME_STEP_MM } else { -DOME_STEP_MM } / dz;
+        let mut out = vec![0f32; nx * ny];
+        for y in 0..ny {
+            for c in 0..nx {
+                let i = y * nx + c;
+                let mut low = own[i].min(other[i] + step as f32);
+                {
+                    let v = (y as f64 - self.middle[1]) * self.spacing[1] / self.half_depth_mm + 0.15;
+                    let u = (c as f64 * self.spacing[0] / self.half_width_mm - 0.5) / 0.62;
+                    let model = self.dome - RECESS_MM * (u * u + (v / 1.1).powi(2)).min(1.2) / dz;
+                    // Over the heart the other side's floor is the heart.
+                    if sunk || !low.is_finite() || f64::from(low) > model + HEART_STEP_MM / dz {
+                        low = low.min(model as f32);
+                    }
+                }
+                out[i] = low;
+            }
+        }
+        out
+    }
+
+    fn medials(&self, side: usize, own: &[f32], other: &[f32]) -> Vec<f32> {
+        let [_, ny, nz] = self.size;
+        let mut out = vec![0f32; ny * nz];
+        for z in 0..nz {
+            for y in 0..ny {
+                let i = z * ny + y;
+                let (heart, stalk) = self.mediastinum_mm(side, y, z);
+                let other = if other[i].is_finite() { other[i] } else { stalk };
+                // The heart makes the left lung's edge no mirror of the right one's.
+                let expected =
+                    if side == 0 { other.min(heart.max(stalk)) } else { heart.max(other + AORTA_MM) };
+                out[i] = if own[i].is_finite() { own[i] } else { expected };
+            }
+        }
+        out
+    }
+
+    /// Plain anatomy: spine and great vessels, and the heart, half as wide as the chest and two
+    /// thirds of it to the left.
+    fn mediastinum_mm(&self, side: usize, y: usize, z: usize) -> (f32, f32) {
+        let v = (y as f64 - self.middle[1]) * self.spacing[1] / self.half_depth_mm;
+        let above = (z as f64 - self.dome) * self.spacing[2];
+        let heart_width = self.half_width_mm * if side == 0 { 0.36 } else { 0.62 };
+        let depth = (v + 0.25) / 0.62;
+        let height = (above - 0.4 * HEART_MM) / (0.62 * HEART_MM);
+        let heart = heart_width * (1.0 - depth * depth - height * height).max(0.0).sqrt();
+        let spine = STALK_MM + 30.0 * (v - 0.6).max(0.0);
+        (heart as f32, spine as f32)
+    }
+
+    /// Whether the pixel `i` of slice `z` at `p` should be lung; the margin narrows every side.
+    pub fn holds(&self, i: usize, z: usize, p: &Polar) -> bool {
+        let [nx, ny, _] = self.size;
+        let y = i / nx;
+        p.radius_mm <= self.wall[p.side][z * DIRECTIONS + p.direction]
+            && p.lateral_mm >= self.medial[p.side][z * ny + y]
+            && z as f32 >= self.floor[p.side][y * nx + self.column(p.lateral_mm)]
+    }
+
+    /// Label of the side of a pixel.
+    pub fn label(p: &Polar) -> u8 {
+        if p.side == 0 { RIGHT } else { LEFT }
+    }
+
+    /// Whether a pixel lies in the back half of the chest.
+    pub fn is_back(&self, i: usize) -> bool {
+        (i / self.size[0]) as f64 > self.middle[1]
+    }
+
+    /// Whether a pixel lies well within the wall and off the mediastinum, whatever its height.
+    pub fn is_core(&self, z: usize, p: &Polar) -> bool {
+        p.radius_mm < 0.92 * self.wall[p.side][z * DIRECTIONS + p.direction]
+            && f64::from(p.lateral_mm) > STALK_MM + 5.0
+    }
+
+    /// Index into [`Self::label`] order: 0 right, 1 left.
+    pub fn side(p: &Polar) -> usize {
+        p.side
+    }
+
+    /// Slice below which a pixel's column shows no lung of its own on either side.
+    pub fn floor_at(&self, i: usize, p: &Polar) -> f32 {
+        let nx = self.size[0];
+        self.floor[p.side][i / nx * nx + self.column(p.lateral_mm)]
+    }
+}

@@ -1,0 +1,125 @@
+//! Consolidated lung that touches the pleura, and so is not enclosed by air.
+
+use crate::LungOptions;
+use crate::air::Air;
+use crate::cavity::Cavity;
+use crate::coarse::Coarse;
+use pleura_volume::{Connectivity, Mask, Structuring, connected_components, dilate, open};
+use rayon::prelude::*;
+
+/// Airless lung lies in this range, HU.
+const TISSUE_HU: std::ops::Range<i16> = -300..130;
+/// Air bronchograms are darker than this, HU; fat is not.
+const BRONCHUS_HU: i16 = -160;
+/// Pieces of gas larger than this are bowel, ml.
+const BOWEL_ML: f64 = 3.0;
+/// What a ball of this radius does not fit into is no consolidation but a mismatch of surfaces, mm.
+const BALL_MM: f64 = 9.0;
+/// How far the thin rims around a consolidation reach, mm: recesses, the angle to the spine.
+const CORNER_MM: f64 = 20.0;
+/// Smallest consolidation that is added, ml.
+const LEAST_ML: f64 = 30.0;
+
+/// Adds airless lung: what the chest cavity holds and the aerated lung does not fill, where it is
+/// thick and holds bronchi with air in them.
+pub(crate) fn recover(
+    coarse: &Coarse,
+    air: &Air,
+    lungs: &mut Mask,
+    blocked: &[&Mask],
+    middle_x: f64,
+    trachea: Option<[usize; 2]>,
+    _options: &LungOptions,
+) {
+    let gas = bronchi(coarse, air, lungs, blocked);
+    let Some(first) = Cavity::new(coarse, lungs, middle_x, trachea, [false; 2]) else { return };
+    let sunk = sunk_sides(&first, &gas);
+    if std::env::var("DBG").is_ok() {
+        eprintln!("gas {} sunk {:?}", gas.iter().filter(|&&g| g).count(), sunk);
+    }
+    let cavity = if sunk.contains(&true) {
+        let Some(c) = Cavity::new(coarse, lungs, middle_x, trachea, sunk) else { return };
+        c
+    } else {
+        first
+    };
+    let polar = cavity.polar_plane();
+    let plane = polar.len();
+    let empty: Vec<u8> = (0..lungs.data.len())
+        .into_par_iter()
+        .map(|i| {
+            let fits = lungs.data[i] == 0
+                && TISSUE_HU.contains(&coarse.hu.data[i]) | gas[i]
+                && blocked.iter().all(|b| b.data[i] == 0)
+                && cavity.holds(i % plane, i / plane, &polar[i % plane]);
+            u8::from(fits)
+        })
+        .collect();
+    let empty = coarse.mask(empty);
+    let thick = open(&empty, Structuring::Ball { radius_mm: BALL_MM });
+    let parts = connected_components(&thick, Connectivity::Six);
+    let mut with_gas = vec![0usize; parts.sizes.len()];
+    for (&l, &g) in parts.labels.data.iter().zip(&gas) {
+        with_gas[l as usize] += usize::from(g);
+    }
+    let keep: Vec<bool> = (0..parts.sizes.len())
+        .map(|l| {
+            let ml = parts.sizes[l] as f64 * coarse.voxel_ml();
+            if std::env::var("DBG").is_ok() && l > 0 && ml > 5.0 {
+                eprintln!(
+                    "part {l} {ml:.0} ml gas {} = {:.5}",
+                    with_gas[l],
+                    with_gas[l] as f64 / parts.sizes[l] as f64
+                );
+            }
+            l > 0 && ml >= LEAST_ML && with_gas[l] > 0
+        })
+        .collect();
+    let kept = parts.labels.map(|l| u8::from(keep[l as usize]));
+    if kept.data.iter().all(|&v| v == 0) {
+        return;
+    }
+    // Back out into the corners that the ball left.
+    let grown = dilate(&kept, Structuring::Ball { radius_mm: CORNER_MM });
+    for (i, v) in lungs.data.iter_mut().enumerate() {
+        if grown.data[i] != 0 && empty.data[i] != 0 {
+            *v = Cavity::label(&polar[i % plane]);
+        }
+    }
+}
+
+/// Gas in small pieces that is neither lung nor trachea.
+fn bronchi(coarse: &Coarse, air: &Air, lungs: &Mask, blocked: &[&Mask]) -> Vec<bool> {
+    let dark: Vec<u8> = (0..lungs.data.len())
+        .map(|i| {
+            let free = lungs.data[i] == 0 && blocked.iter().all(|b| b.data[i] == 0);
+            u8::from(free && air.outside.data[i] == 0 && coarse.hu.data[i] < BRONCHUS_HU)
+        })
+        .collect();
+    let pieces = connected_components(&coarse.mask(dark), Connectivity::TwentySix);
+    let most = (BOWEL_ML / coarse.voxel_ml()) as usize;
+    // The blurred edge of the lung is dark too: gas has soft tissue all around.
+    let near_lung = dilate(&lungs.map(|v| u8::from(v != 0)), Structuring::Ball { radius_mm: 5.0 });
+    pieces
+        .labels
+        .data
+        .iter()
+        .enumerate()
+        .map(|(i, &l)| l > 0 && pieces.sizes[l as usize] <= most && near_lung.data[i] == 0)
+        .collect()
+}
+
+/// Sides whose bronchi hold air below what both lungs' floors say, at the back.
+fn sunk_sides(cavity: &Cavity, gas: &[bool]) -> [bool; 2] {
+    let polar = cavity.polar_plane();
+    let plane = polar.len();
+    let mut below = [0usize; 2];
+    for (i, _) in gas.iter().enumerate().filter(|&(_, &g)| g) {
+        let (z, i) = (i / plane, i % plane);
+        let p = &polar[i];
+        if cavity.is_back(i) && cavity.is_core(z, p) && (z as f32) < cavity.floor_at(i, p) {
+            below[Cavity::side(p)] += 1;
+        }
+    }
+    below.map(|n| n >= 12)
+}
