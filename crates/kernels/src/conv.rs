@@ -57,6 +57,10 @@ pub struct Conv {
 #[derive(Debug, Clone)]
 pub struct Packed {
     values: Vec<f32>,
+    /// Products of one result: taps times input channels.
+    rows: usize,
+    /// Output channels.
+    columns: usize,
     /// (first channel, vectors, offset in `values`).
     blocks: Vec<(usize, usize, usize)>,
 }
@@ -206,7 +210,7 @@ pub(crate) fn pack(rows: usize, columns: usize, at: impl Fn(usize, usize) -> f32
         }
         first += vectors * LANES;
     }
-    Packed { values, blocks }
+    Packed { values, rows, columns, blocks }
 }
 
 /// What happens to a sum before it is stored.
@@ -217,6 +221,19 @@ pub(crate) struct Finish<'a> {
 }
 
 impl Finish<'_> {
+    /// Panics unless every operand is as long as the result's shape asks.
+    fn check(&self, ys: Shape) {
+        if let Some(bias) = self.bias {
+            assert_eq!(bias.len(), ys.c, "the bias does not fit the result");
+        }
+        if let Some((residual, _)) = self.residual {
+            assert_eq!(residual.len(), ys.len(), "the residual does not fit the result");
+        }
+        if let Act::PRelu(slope) = self.act {
+            assert_eq!(slope.len(), ys.c, "the slopes do not fit the result");
+        }
+    }
+
     /// Stores the first channels of `sums` `[positions][lanes]` into `y` `[positions][channels]` from
     /// channel `first` on; `at` is the offset of `y` in the whole result.
     fn store(&self, sums: &[f32], lanes: usize, y: &mut [f32], channels: usize, first: usize, at: usize) {
@@ -255,9 +272,9 @@ pub(crate) fn slide(
     y: &mut [f32],
 ) {
     assert_eq!(y.len(), ys.len(), "the result does not fit its shape");
-    if let Some((residual, _)) = finish.residual {
-        assert_eq!(residual.len(), ys.len(), "the residual does not fit the result");
-    }
+    finish.check(ys);
+    let taps = kernel[0] * kernel[1] * kernel[2];
+    assert_eq!((weights.rows, weights.columns), (taps * xs.c, ys.c), "weights packed for another layer");
     let (run, row_len) = (kernel[2] * xs.c, xs.w * xs.c);
     let out_row = ys.w * ys.c;
     if out_row == 0 {
@@ -316,6 +333,7 @@ pub(crate) fn from_patches(
 
 /// The reverse: patches `[places][kd][kh][kw][c]` cut side by side out of `x`.
 pub(crate) fn to_patches(x: &[f32], xs: Shape, kernel: [usize; 3], places: Shape) -> Vec<f32> {
+    assert_eq!(x.len(), xs.len(), "values do not fit their shape");
     let (c, piece) = (xs.c, kernel[2] * xs.c);
     let wide = kernel.iter().product::<usize>() * c;
     let mut out = vec![0.0; places.places() * wide];

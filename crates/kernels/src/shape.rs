@@ -16,9 +16,10 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// Number of values.
+    /// Number of values; `usize::MAX`, which no slice has, where that is too small.
     pub fn len(&self) -> usize {
-        self.places() * self.c
+        // Wrapping around could give the length of a real slice, and every bound rests on it.
+        self.places().saturating_mul(self.c)
     }
 
     /// True when there is no value.
@@ -26,9 +27,9 @@ impl Shape {
         self.len() == 0
     }
 
-    /// Number of values of one channel.
+    /// Number of values of one channel; `usize::MAX` where that is too small.
     pub fn places(&self) -> usize {
-        self.n * self.d * self.h * self.w
+        [self.d, self.h, self.w].into_iter().fold(self.n, usize::saturating_mul)
     }
 
     /// Depth, height, width.

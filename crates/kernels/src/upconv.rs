@@ -82,14 +82,20 @@ impl UpConv {
 
     /// Gradient with respect to the input.
     pub fn input_gradient(&self, gy: &[f32], xs: Shape, weight: &[f32], gx: &mut [f32]) {
+        self.input_gradient_on(Isa::best(), gy, xs, weight, gx);
+    }
+
+    /// [`UpConv::input_gradient`] on a given instruction set.
+    pub fn input_gradient_on(&self, isa: Isa, gy: &[f32], xs: Shape, weight: &[f32], gx: &mut [f32]) {
         self.check(weight);
+        assert_eq!(xs.c, self.c_in, "channels do not fit the up-convolution");
         let c_out = self.c_out;
         let patches = to_patches(gy, self.output(xs), KERNEL, xs);
         let weights =
             pack(TAPS * c_out, self.c_in, |k, i| weight[(i * c_out + k % c_out) * TAPS + k / c_out]);
         let wide = xs.with(xs.space(), TAPS * c_out);
         let finish = Finish { bias: None, residual: None, act: Act::None };
-        crate::conv::slide(Isa::best(), &patches, wide, [1; 3], [1; 3], &weights, xs, &finish, gx);
+        crate::conv::slide(isa, &patches, wide, [1; 3], [1; 3], &weights, xs, &finish, gx);
     }
 
     /// Gradient with respect to the weights `[in, out, 2, 2, 2]`, and to the bias when asked for.
@@ -101,11 +107,24 @@ impl UpConv {
         gw: &mut [f32],
         gbias: Option<&mut [f32]>,
     ) {
+        self.weight_gradient_on(Isa::best(), x, xs, gy, gw, gbias);
+    }
+
+    /// [`UpConv::weight_gradient`] on a given instruction set.
+    pub fn weight_gradient_on(
+        &self,
+        isa: Isa,
+        x: &[f32],
+        xs: Shape,
+        gy: &[f32],
+        gw: &mut [f32],
+        gbias: Option<&mut [f32]>,
+    ) {
         self.check(gw);
         let patches = to_patches(gy, self.output(xs), KERNEL, xs);
         let wide = TAPS * self.c_out;
         let mut turned = vec![0.0; wide * self.c_in];
-        self.point().weight_gradient(x, xs, &patches, &mut turned, None);
+        self.point().weight_gradient_on(isa, x, xs, &patches, &mut turned, None);
         for (j, gw) in gw.iter_mut().enumerate() {
             let (i, o, t) = (j / wide, j / TAPS % self.c_out, j % TAPS);
             *gw = turned[(t * self.c_out + o) * self.c_in + i];
