@@ -134,10 +134,10 @@ impl Body {
         let fat = r.log_range(5.0, 34.0);
         let spine_y = ay * r.range(0.60, 0.74);
         let heart_size = r.range(0.88, 1.2);
-        let hc = [r.range(20.0, 34.0), -ay * r.range(0.14, 0.3), r.range(30.0, 46.0)];
+        let hc = [r.range(20.0, 34.0), -ay * r.range(0.24, 0.38), r.range(26.0, 42.0)];
         let heart = Blob::new(
             hc,
-            [0.52 * ax * heart_size, 0.42 * ax * heart_size, r.range(46.0, 58.0) * heart_size],
+            [0.47 * ax * heart_size, 0.36 * ax * heart_size, r.range(42.0, 54.0) * heart_size],
             r.range(-48.0, -24.0),
         );
         let arch_z = height * r.range(0.66, 0.72);
@@ -200,7 +200,7 @@ impl Body {
         Self {
             half: [ax, ay],
             height,
-            recess: r.range(58.0, 86.0),
+            recess: r.range(46.0, 70.0),
             spine_y,
             fat,
             muscle: r.range(10.0, 17.0),
@@ -226,24 +226,29 @@ impl Body {
         }
     }
 
+    /// Whether the body has breasts.
+    pub fn has_breasts(&self) -> bool {
+        !self.breasts.is_empty()
+    }
+
     /// Lowest and highest z that the lungs can reach, mm.
     pub fn z_range(&self) -> [f32; 2] {
-        [-self.recess - 2.0, self.height + 2.0]
+        [-1.2 * self.recess - 16.0, self.height + 2.0]
     }
 
     fn level(&self, z: f32) -> Level {
         let t = z / self.height;
         let [ax, ay] = self.half;
-        let u = ((t - 0.38) / 0.62).max(0.0);
+        let u = ((t - 0.34) / 0.66).max(0.0);
         let low = 1.0 - 0.05 * step(0.2, -0.4, t);
         let narrow = 1.0 - 0.16 * step(0.5, 1.0, t);
         let shoulder = step(0.68, 0.98, t);
         let wall = self.muscle + self.fat;
         let cy = self.kyphosis * t.max(0.0) * t.max(0.0);
-        let a = ax * low + 15.0 + wall + shoulder * (30.0 + 0.1 * ax) + 14.0 * step(0.2, 0.6, t);
+        let a = ax * low + 15.0 + wall + shoulder * (14.0 + 0.08 * ax) + 14.0 * step(0.2, 0.6, t);
         let b = (ay * low + 14.0 + wall) * (1.0 - 0.22 * step(0.75, 1.15, t));
-        let front = 2.0 + self.stalk[2] + 18.0 * step(0.72, 0.95, t) + 10.0 * step(0.3, 0.05, t);
-        let mid = self.stalk[1] * (1.0 + 0.12 * step(0.5, 0.62, t) - 0.12 * step(0.8, 1.0, t));
+        let front = 2.4 + self.stalk[2] + 16.0 * step(0.66, 0.92, t) + 10.0 * step(0.3, 0.05, t);
+        let mid = self.stalk[1] * (1.0 + 0.12 * step(0.5, 0.62, t) - 0.08 * step(0.8, 1.0, t));
         Level {
             t,
             cap: u * u * u,
@@ -269,7 +274,7 @@ impl Body {
             let raw = [x0 + dx * i as f32, y, z];
             let q = self.warp.place(raw);
             let w: [f32; 3] = std::array::from_fn(|a| {
-                self.warp_mm * tiles.white.at([q[a], q[(a + 1) % 3] + 9.0 * a as f32, q[(a + 2) % 3]])
+                self.warp_mm * tiles.soft([q[a], q[(a + 1) % 3] + 9.0 * a as f32, q[(a + 2) % 3]])
             });
             let p: [f32; 3] = std::array::from_fn(|a| raw[a] + w[a]);
             *f = self.fields(raw, p, &level, tiles);
@@ -287,7 +292,7 @@ impl Body {
         f[HEART] = self.heart.distance(p);
         f[VESSELS] = self.vessels.iter().map(|t| t.distance(p)).fold(60.0, f32::min);
         f[MEDIASTINUM] = self.between(p, l, f[HEART], f[VESSELS]);
-        let wobble = tiles.white.at(self.detail.place(raw));
+        let wobble = tiles.soft(self.detail.place(raw));
         f[MUSCLE] = chest - self.muscle_mm(x, y, l) - 2.5 * wobble;
         f[LIVER] = smooth_max(x - self.liver_edge - 0.35 * (y + 10.0) - 0.3 * z, 5.0 - f[DIAPHRAGM], 12.0);
         f[ORGANS] = self.organs.iter().map(|b| b.distance(p)).fold(60.0, f32::min);
@@ -324,10 +329,11 @@ impl Body {
     fn dome_height(&self, x: f32, y: f32) -> f32 {
         let mut out = -1000.0;
         for [cx, cy, top, wide, power] in self.dome {
+            let deep = if y < cy { 2.0 } else { 1.08 };
             let rho = ((x - cx) / (self.half[0] * 0.62 * wide)).powi(2)
-                + ((y - cy) / (self.half[1] * 1.12 * wide)).powi(2);
+                + ((y - cy) / (self.half[1] * deep * wide)).powi(2);
             let fall = if power < 1.35 { rho } else { rho * (0.45 + 0.55 * rho.min(1.6)) };
-            out = smooth_max(out, top - self.recess * fall.min(1.6), 14.0);
+            out = smooth_max(out, top - self.recess * fall.min(1.2), 14.0);
         }
         out
     }
@@ -341,9 +347,10 @@ impl Body {
         // below the heart's middle the stalk narrows to the heart itself
         let stalk = stalk + 14.0 * step(0.35, 0.1, l.t) * step(-0.6, -0.2, yy) * step(0.5, 0.2, yy);
         let behind = y - self.spine_y;
-        let spine_half = 19.0 + 0.45 * behind.max(0.0);
+        let spine_half = 18.0 + 0.2 * behind.max(0.0) + 0.012 * behind.max(0.0).powi(2);
         let spine = smooth_max(x.abs() - spine_half, -20.0 - behind, 16.0);
-        let mut f = smooth_min(stalk, heart - 3.0, 12.0);
+        let wavy = 3.5 * Tiles::get().soft(self.detail.place([x * 0.7, y, z]));
+        let mut f = smooth_min(stalk + wavy * ((width - 4.0) / 20.0).clamp(0.0, 1.0), heart - 3.0, 12.0);
         f = smooth_min(f, spine, 14.0);
         f = smooth_min(f, vessels - 2.0, 8.0);
         for h in &self.hila {
@@ -358,8 +365,8 @@ impl Body {
         let back = 20.0 * step(0.45, 0.95, yy) * step(75.0, 20.0, x.abs());
         let blade = 12.0 * step(-0.1, 0.4, yy) * step(40.0, 80.0, x.abs()) * step(0.35, 0.75, l.t);
         let pectoral = 12.0 * step(-0.4, -0.85, yy) * step(12.0, 40.0, x.abs()) * step(0.45, 0.7, l.t);
-        let top = 26.0 * step(0.75, 1.0, l.t);
-        10.0 + 0.5 * self.muscle + back + blade + pectoral + top
+        let top = 34.0 * step(0.7, 0.98, l.t) * step(20.0, 70.0, x.abs());
+        5.0 + 0.6 * self.muscle + back + blade + pectoral + top
     }
 }
 

@@ -75,7 +75,7 @@ impl Painter<'_> {
     fn ribs(&mut self, r: &mut Rng) {
         let h = self.body.height;
         let gap = h / r.range(8.2, 9.2);
-        let slope = r.range(46.0, 78.0);
+        let slope = r.range(78.0, 115.0);
         let thick = r.range(3.4, 4.4);
         for side in [-1.0f32, 1.0] {
             for i in 0..12 {
@@ -83,18 +83,13 @@ impl Painter<'_> {
                 let z0 = h * 1.02 - gap * k + r.range(-2.0, 2.0);
                 let short = ((k - 9.0).max(0.0) * 32.0).min(80.0);
                 let last = 156.0 - short;
-                let drop = slope * (0.25 + 0.075 * k).min(1.0);
+                let drop = slope * (0.45 + 0.08 * k).min(1.0);
                 let mut line = vec![[side * 16.0, self.body.spine_y + 14.0, z0 + 2.0]];
                 let n = 15;
                 for j in 0..n {
                     let u = j as f32 / (n - 1) as f32;
                     let angle = 24.0 + (last - 24.0) * u;
-                    line.push(self.on_surface(
-                        side * angle,
-                        z0 - drop * u.powi(2) * (1.6 - 0.6 * u),
-                        CHEST,
-                        5.5,
-                    ));
+                    line.push(self.on_surface(side * angle, z0 - drop * u * (0.75 + 0.25 * u), CHEST, 5.5));
                 }
                 self.bone(&line, thick, 1.5, 1.55);
                 if k < 7.0 {
@@ -147,16 +142,20 @@ impl Painter<'_> {
     fn sternum(&mut self, r: &mut Rng) {
         let h = self.body.height;
         let wide = r.range(9.0, 15.0);
-        for x in [-0.9f32, -0.3, 0.3, 0.9] {
-            let line: Vec<[f32; 3]> = (0..8)
-                .map(|i| {
-                    let z = h * (0.12 + 0.1 * i as f32);
-                    let mut p = self.on_surface(180.0, z, CHEST, 8.0);
-                    p[0] = x * wide * (0.85 + 0.4 * crate::rng::step(0.6, 0.8, z / h));
-                    p
-                })
-                .collect();
-            self.bone(&line, 6.0, 1.3, 1.0);
+        for (radius, hu) in [(6.0, self.cortex * 0.8), (4.6, self.marrow)] {
+            for x in [-1.0f32, -0.5, 0.0, 0.5, 1.0] {
+                let line: Vec<[f32; 3]> = (0..8)
+                    .map(|i| {
+                        let z = h * (0.12 + 0.1 * i as f32);
+                        let mut p = self.on_surface(180.0, z, CHEST, 8.0);
+                        p[0] = x * wide * (0.85 + 0.4 * crate::rng::step(0.6, 0.8, z / h));
+                        p
+                    })
+                    .collect();
+                let tubes =
+                    line.windows(2).map(|w| Paint { tube: Tube::new(w[0], w[1], radius), hu, tall: 1.0 });
+                self.out.items.extend(tubes);
+            }
         }
     }
 
@@ -173,7 +172,11 @@ impl Painter<'_> {
             // the blade: a sheet of thin tubes between its inner and outer border
             for (i, p) in points.iter().enumerate() {
                 let inner = self.on_surface(s * (angle - 24.0 + 2.0 * i as f32), p[2], CHEST, 17.0);
-                self.bone(&[inner, *p], 2.6, 1.0, 5.0);
+                self.out.items.push(Paint {
+                    tube: Tube::new(inner, *p, 1.9),
+                    hu: self.cortex * 0.8,
+                    tall: 6.0,
+                });
             }
             self.bone(&points, 4.5, 1.5, 1.0);
             let socket = self.on_surface(s * 92.0, h * 0.96, BODY, -52.0);

@@ -1,5 +1,7 @@
 //! A radix-2 Fourier transform, for tiles of noise with a given spectrum.
 
+use rayon::prelude::*;
+
 /// Complex number.
 type Complex = (f32, f32);
 
@@ -38,9 +40,7 @@ pub(crate) fn transform_2d(data: &mut [Complex], n: usize) {
         })
         .collect();
     for _ in 0..2 {
-        for row in data.chunks_exact_mut(n) {
-            transform(row, &roots);
-        }
+        data.par_chunks_exact_mut(n).for_each(|row| transform(row, &roots));
         for y in 0..n {
             for x in 0..y {
                 data.swap(y * n + x, x * n + y);

@@ -1,6 +1,7 @@
 //! The body's fields on a coarse lattice, scaled to millimetres, interpolated per voxel row.
 
 use crate::body::{BODY, Body, CHEST, DIAPHRAGM, FIELDS, HEART, MAJOR, MEDIASTINUM, MINOR};
+use crate::rng::smooth_max;
 use rayon::prelude::*;
 
 /// Lattice step, mm: the fields bend slowly; their combinations, which have edges, are made per voxel.
@@ -132,7 +133,8 @@ impl Fields {
 /// diaphragm, beside the mediastinum, not in fluid.
 pub(crate) fn lung_distance(v: &Values) -> f32 {
     use crate::body::FLUID;
-    v[CHEST].max(v[DIAPHRAGM]).max(-v[MEDIASTINUM]).max(-v[FLUID])
+    // the lung rounds the corners beside the spine and behind the breast bone, not its sharp recesses
+    smooth_max(v[CHEST], -v[MEDIASTINUM], 9.0).max(v[DIAPHRAGM]).max(-v[FLUID])
 }
 
 /// The lobes, in the order of the tables in the literature.

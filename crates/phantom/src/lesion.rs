@@ -98,11 +98,14 @@ impl Lesion {
     fn inside(&self, at: &Point, tiles: &Tiles) -> (f32, f32) {
         let q = self.warp.place(at.p);
         let noise = [
-            tiles.white.at(q),
-            tiles.white.at([q[1] + 21.0, q[2], q[0]]),
-            tiles.white.at([q[2] + 43.0, q[0], q[1] + 7.0]),
+            tiles.soft(q),
+            tiles.soft([q[1] + 21.0, q[2], q[0]]),
+            tiles.soft([q[2] + 43.0, q[0], q[1] + 7.0]),
         ];
-        let d: [f32; 3] = std::array::from_fn(|a| at.p[a] - self.center[a] + self.warp_mm * noise[a]);
+        // finer tongues ride on the coarse bends
+        let fine = 0.45 * tiles.soft(q.map(|v| v * 2.7 + 5.0));
+        let d: [f32; 3] =
+            std::array::from_fn(|a| at.p[a] - self.center[a] + self.warp_mm * (noise[a] + fine));
         let u: [f32; 3] = std::array::from_fn(|a| dot(self.frame[a], d));
         let radius = dot(u, u).sqrt();
         let blob = self.radius - radius;
@@ -146,6 +149,11 @@ impl Lesion {
         }
         let (sd, radius) = self.inside(at, tiles);
         let half = self.margin * 0.5;
+        if sd <= -2.0 * half {
+            return None;
+        }
+        // wide margins fray
+        let sd = sd + 0.45 * half * tiles.fractal.at(self.texture.place(at.p).map(|v| v * 0.8));
         if sd <= -half {
             return None;
         }
@@ -174,7 +182,7 @@ impl Lesion {
                 step(share * 1.15, share * 0.75, radius) * envelope * (0.85 + 0.3 * grain).clamp(0.0, 1.0);
             hu = hu.max(g * (t - at.hu));
         }
-        Some(Effect { hu: hu.max(0.0) * self.strength, counts: envelope > 0.4 && f > 0.22 })
+        Some(Effect { hu: hu.max(0.0) * self.strength, counts: envelope > 0.4 && f > 0.08 })
     }
 
     /// Inner texture, about 0 to 1.
@@ -185,7 +193,7 @@ impl Lesion {
             // ridges instead of a fractal
             mean + deviation * (1.0 - 2.0 * tiles.white.at(q.map(|v| v * 0.5)).abs()) - 0.15 * radius
         } else {
-            mean + deviation * tiles.fractal.at(q)
+            mean + deviation * (0.7 * tiles.fractal.at(q) + 0.7 * tiles.fractal.at(q.map(|v| v * 0.3 + 40.0)))
         };
         if self.lobule > 0.0 {
             let v = tiles.cell.at(self.cells.place(at.p));

@@ -7,6 +7,7 @@
 mod body;
 mod bones;
 mod classes;
+mod cohort;
 mod fft;
 mod fields;
 mod findings;
@@ -14,6 +15,7 @@ mod lesion;
 mod plan;
 mod render;
 mod rng;
+mod save;
 mod scan;
 mod scanner;
 mod slice;
@@ -23,7 +25,9 @@ mod trees;
 mod truth;
 mod types;
 
+pub use cohort::{Cohort, CohortCase, CohortSpec, Count, Split};
 pub use render::{Grid, RenderOptions, TextureFamily, render};
+pub use save::{Error, NIFTI_FILE, TRUTH_FILE, Truth, load_truth, save_dicom, save_nifti, save_truth};
 pub use truth::{MAX_EDGE_MM, MIN_VOLUME_ML, truth_regions};
 pub use types::{Class, Latents, Phantom, TruthRegion};
 

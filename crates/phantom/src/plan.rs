@@ -296,3 +296,66 @@ fn buds(rng: &mut Rng, center: [f32; 3], radius: f32) -> Vec<Tube> {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::body::Body;
+    use crate::classes;
+    use crate::trees::TreeLook;
+    use crate::types::Class;
+
+    struct Counted {
+        both: f32,
+        peripheral: f32,
+        lesions: f32,
+        lower: f32,
+        lobes: [f32; 5],
+    }
+
+    /// Plans of 300 cases of a class in one body.
+    fn count(class: Class) -> Counted {
+        let body = Body::draw(1, [0.0; 2]);
+        let fields = Fields::sample(&body, [-200.0, -150.0, -130.0], [200.0, 150.0, 260.0]);
+        let look = TreeLook { tips: 60, tip_mm: 0.4, airway: 0.8, wall: 0.2, mucus: 0.0 };
+        let trees = Trees::grow(1, &body, &fields, &look);
+        let places = sites(&fields, &mut Rng::new(1, 12), 1500);
+        let look = classes::look(class).unwrap();
+        let planner =
+            Planner { look, sites: &places, trees: &trees, second: false, half_depth: body.half[1] };
+        let mut out = Counted { both: 0.0, peripheral: 0.0, lesions: 0.0, lower: 0.0, lobes: [0.0; 5] };
+        let n = 300.0;
+        for seed in 0..300 {
+            let lesions = planner.draw(&mut Rng::new(seed, 14));
+            let small: Vec<&Lesion> = lesions.iter().filter(|l| l.radius < 49.0).collect();
+            let lobe = |l: &Lesion| Lobe::of(l.center[0], &fields.at(l.center));
+            for (k, share) in out.lobes.iter_mut().enumerate() {
+                *share += f32::from(u8::from(small.iter().any(|l| lobe(l) == Lobe::ALL[k]))) / n;
+            }
+            let sides = [-1.0, 1.0].map(|s| small.iter().any(|l| l.center[0] * s > 0.0));
+            out.both += f32::from(u8::from(sides[0] && sides[1])) / n;
+            let touch = small.iter().filter(|l| -lung_distance(&fields.at(l.center)) < 14.0).count();
+            out.peripheral += touch as f32 / small.len() as f32 / n;
+            let low = small.iter().filter(|l| matches!(lobe(l), Lobe::LeftLower | Lobe::RightLower)).count();
+            out.lower += low as f32 / small.len() as f32 / n;
+            out.lesions += small.len() as f32 / n;
+        }
+        out
+    }
+
+    #[test]
+    fn lesions_fall_where_the_tables_say() {
+        let (c, f) = (count(Class::Covid19), count(Class::InfluenzaA));
+        for (got, want) in c.lobes.iter().zip([0.77, 0.72, 0.85, 0.49, 0.55]) {
+            assert!((got - want).abs() < 0.08, "{:?}", c.lobes);
+        }
+        // labels: both lungs in 77 %; independent lobes give more
+        assert!((0.7..0.98).contains(&c.both), "{}", c.both);
+        assert!((0.55..0.95).contains(&f.both), "{}", f.both);
+        // location is the strongest sign, yet the classes overlap
+        assert!(c.peripheral - f.peripheral > 0.15, "{} {}", c.peripheral, f.peripheral);
+        assert!(c.peripheral < 0.93 && f.peripheral > 0.3, "{} {}", c.peripheral, f.peripheral);
+        assert!(f.lower > c.lower, "{} {}", f.lower, c.lower);
+        assert!((c.lesions - f.lesions).abs() < 2.0 && c.lesions > 5.0, "{} {}", c.lesions, f.lesions);
+    }
+}

@@ -51,11 +51,19 @@ pub struct RenderOptions {
     pub lobar_consolidation: bool,
     /// Texture and lesion code.
     pub texture: TextureFamily,
+    /// Seed of the body alone, so that several scans show one patient; the case's seed when `None`.
+    pub body_seed: Option<u64>,
 }
 
 impl Default for RenderOptions {
     fn default() -> Self {
-        Self { slices: 70, grid: Grid::Scanner, lobar_consolidation: false, texture: TextureFamily::A }
+        Self {
+            slices: 70,
+            grid: Grid::Scanner,
+            lobar_consolidation: false,
+            texture: TextureFamily::A,
+            body_seed: None,
+        }
     }
 }
 
@@ -67,24 +75,21 @@ pub fn render(class: Class, seed: u64, options: &RenderOptions) -> Phantom {
     let seed_here = mix(seed ^ if second { 0xB0B } else { 0 });
     // what goes with a class has its own stream, so that the body is drawn alike for all classes
     let case = seed_here ^ mix(class as u64 + 1);
+    let body_seed = options.body_seed.map_or(seed_here, mix);
     let look = classes::look(class);
     let mut r = Rng::new(case, 10);
     let effusion = draw_effusion(&mut r, look.map_or(EFFUSION_NO_INFECTION, |l| l.effusion));
-    let body = Body::draw(seed_here, effusion);
+    let body = Body::draw(body_seed, effusion);
     let [low, high] = body.z_range();
     let wide = body.half[0] + 150.0;
     let deep = body.half[1] + 130.0;
     let fields = Fields::sample(&body, [-wide, -deep, low - 40.0], [wide, deep, high + 40.0]);
-    let tissue = TissueLook::draw(
-        seed_here,
-        body.half[1],
-        body.height,
-        r.chance(if class == Class::InfluenzaA { 0.1 } else { 0.03 }),
-        second,
-    );
-    let tree_look = draw_trees(&mut Rng::new(seed_here, 11), &mut r, look);
-    let mut trees = Trees::grow(seed_here, &body, &fields, &tree_look);
-    let painted = Painted::draw(seed_here, &body, &fields);
+    // Bai (recalled): enlarged lymph nodes in 3 % against 10 %
+    let nodes = r.chance(if class == Class::InfluenzaA { 0.1 } else { 0.03 });
+    let tissue = TissueLook::draw(seed_here, [body.half[1], body.height], nodes, second, body.has_breasts());
+    let tree_look = draw_trees(&mut Rng::new(body_seed, 11), &mut r, look);
+    let mut trees = Trees::grow(body_seed, &body, &fields, &tree_look);
+    let painted = Painted::draw(body_seed, &body, &fields);
     let places = sites(&fields, &mut Rng::new(seed_here, 12), 4000);
 
     let mut lesions = findings::draw(
@@ -128,8 +133,8 @@ fn draw_trees(body: &mut Rng, case: &mut Rng, look: Option<&classes::ClassLook>)
     let thick = case.chance(look.map_or(0.1, |l| l.thick_walls));
     let mucus = case.chance(look.map_or(0.05, |l| l.mucus));
     TreeLook {
-        tips: 1100 + body.below(1300),
-        tip_mm: body.range(0.3, 0.46),
+        tips: 1500 + body.below(1500),
+        tip_mm: body.range(0.34, 0.5),
         airway: body.range(0.62, 0.95) * if thick && case.chance(0.4) { 1.35 } else { 1.0 },
         wall: body.range(0.16, 0.26) * if thick { 1.8 } else { 1.0 },
         mucus: if mucus { 0.35 } else { 0.02 },

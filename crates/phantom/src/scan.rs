@@ -155,7 +155,7 @@ fn slices(scene: &Scene, stack: &Stack, look: &ScanLook, seed: u64) -> (Vec<i16>
             .clone()
             .into_par_iter()
             .map_init(Scratch::default, |s, i| {
-                let own = i >= middle && (i - middle) % stack.planes == 0;
+                let own = i >= middle && (i - middle).is_multiple_of(stack.planes);
                 scene.plane(r, &buckets, i, first + sub * i as f32, own, s)
             })
             .collect();
@@ -188,7 +188,7 @@ fn develop(
     stack: &Stack,
     look: &ScanLook,
     seed: u64,
-    image: &mut Vec<f32>,
+    image: &mut [f32],
     slice: usize,
     z: f32,
     tiles: &[Vec<f32>; 2],

@@ -95,12 +95,12 @@ impl ScanLook {
     }
 
     /// The kernel in-plane: a Gaussian, then overshoot.
-    pub fn kernel(&self, image: &mut Vec<f32>, nx: usize, scratch: &mut Vec<f32>) {
+    pub fn kernel(&self, image: &mut [f32], nx: usize, scratch: &mut Vec<f32>) {
         let soft = taps((self.soft_mm / self.pixel_mm).min(3.0));
         blur(image, nx, &soft, scratch);
         if self.sharp > 0.05 {
             let wide = taps((self.sharp_mm / self.pixel_mm).min(3.0));
-            let before = image.clone();
+            let before = image.to_vec();
             blur(image, nx, &wide, scratch);
             for (v, b) in image.iter_mut().zip(before) {
                 *v = b + self.sharp * (b - *v);
@@ -175,7 +175,7 @@ pub(crate) fn taps(sigma: f32) -> Vec<f32> {
 }
 
 /// Separable blur with mirrored taps; edges repeat.
-pub(crate) fn blur(image: &mut Vec<f32>, nx: usize, taps: &[f32], scratch: &mut Vec<f32>) {
+pub(crate) fn blur(image: &mut [f32], nx: usize, taps: &[f32], scratch: &mut Vec<f32>) {
     let ny = image.len() / nx;
     let reach = taps.len() - 1;
     scratch.clear();

@@ -31,6 +31,23 @@ impl Tile {
         a + (b - a) * f[2]
     }
 
+    /// The block blurred by about a lattice step and scaled to unit deviation.
+    fn softened(&self) -> Self {
+        let mut out = Self { bits: self.bits, data: self.data.clone() };
+        let n = 1usize << self.bits;
+        for pass in 0..6 {
+            let stride = 1usize << (self.bits * (pass % 3));
+            let from = out.data.clone();
+            out.data.par_iter_mut().enumerate().for_each(|(i, v)| {
+                let k = i / stride % n;
+                let base = i - k * stride;
+                let (up, down) = (base + (k + 1) % n * stride, base + (k + n - 1) % n * stride);
+                *v = 0.5 * from[i] + 0.25 * (from[up] + from[down]);
+            });
+        }
+        out.normalised()
+    }
+
     fn from_fn(bits: u32, f: impl Fn([usize; 3]) -> f32 + Sync) -> Self {
         let n = 1usize << bits;
         let mut data = vec![0.0; n * n * n];
@@ -56,6 +73,8 @@ impl Tile {
 pub(crate) struct Tiles {
     /// Independent normal values, one a lattice point: interpolated, smooth noise of about unit deviation.
     pub white: Tile,
+    /// The same blurred: without the lattice's corners, so that what bends by it has none either.
+    soft: Tile,
     /// Sum of octaves with a spectrum falling as 1/f; unit deviation, 128 lattice steps.
     pub fractal: Tile,
     /// Value 0 to 1 of the Voronoi cell at a point; cells about 8 lattice steps wide.
@@ -94,6 +113,11 @@ fn voronoi(p: [usize; 3]) -> (f32, f32) {
 }
 
 impl Tiles {
+    /// Smooth noise of unit deviation that changes over about one step, for things that bend.
+    pub fn soft(&self, p: [f32; 3]) -> f32 {
+        self.soft.at(p.map(|v| v * 2.0))
+    }
+
     /// The shared blocks, made at first use.
     pub fn get() -> &'static Self {
         static TILES: OnceLock<Tiles> = OnceLock::new();
@@ -101,6 +125,7 @@ impl Tiles {
             let mut rng = Rng::new(0x71E5, 0);
             let values: Vec<f32> = (0..1 << 18).map(|_| rng.normal()).collect();
             let white = Tile { bits: 6, data: values };
+            let soft = white.softened();
             // lattice noise of 2, 4, ... 32 steps; equal weights fall as 1/f in three dimensions' amplitude
             let fractal = Tile::from_fn(7, |p| {
                 let mut sum = 0.0;
@@ -119,7 +144,7 @@ impl Tiles {
                 (0..1usize << 18).into_par_iter().map(|i| voronoi([i & 63, i >> 6 & 63, i >> 12])).collect();
             let cell = Tile { bits: 6, data: cells.iter().map(|c| c.0).collect() };
             let wall = Tile { bits: 6, data: cells.iter().map(|c| c.1).collect() };
-            Self { white, fractal, cell, wall }
+            Self { white, soft, fractal, cell, wall }
         })
     }
 }
@@ -174,7 +199,7 @@ mod tests {
     #[test]
     fn blocks_repeat_without_a_seam() {
         let t = Tiles::get();
-        for tile in [&t.white, &t.fractal, &t.cell, &t.wall] {
+        for tile in [&t.white, &t.soft, &t.fractal, &t.cell, &t.wall] {
             let period = (1u32 << tile.bits) as f32;
             let a = tile.at([3.25, -7.5, 11.75]);
             let b = tile.at([3.25 + period, -7.5 - period, 11.75 + 2.0 * period]);

@@ -46,7 +46,7 @@ fn mix(a: f32, b: f32, f: f32) -> f32 {
 }
 
 impl TissueLook {
-    pub fn draw(seed: u64, half_depth: f32, height: f32, nodes: bool, second: bool) -> Self {
+    pub fn draw(seed: u64, [half_depth, height]: [f32; 2], nodes: bool, second: bool, breasts: bool) -> Self {
         let mut r = Rng::new(seed, 2);
         let contrast = r.chance(0.2);
         let emphysema = r.chance(0.2).then(|| {
@@ -70,7 +70,7 @@ impl TissueLook {
             fat: r.range(-112.0, -92.0),
             organ: r.range(45.0, 68.0) + if contrast { 40.0 } else { 0.0 },
             wall: r.range(-120.0, 40.0),
-            gland: r.range(0.0, 1.0),
+            gland: r.range(0.0, 1.0) - if breasts { 0.0 } else { 9.0 },
             soft: View::draw(&mut r, 9.0),
             clothes: r.chance(0.8).then(|| (r.range(5.0, 14.0), r.range(60.0, 260.0))),
             heart_blur: r.range(0.8, 4.5),
@@ -104,7 +104,7 @@ impl TissueLook {
             && v[BODY] < 40.0
         {
             let q = self.soft.place(p).map(|c| c * 0.35);
-            let fold = gap * (1.0 + 0.8 * tiles.white.at(q));
+            let fold = gap * (1.0 + 0.8 * tiles.soft(q));
             let thin = 1.0 - ((v[BODY] - fold) / 0.9).abs();
             hu += density * thin.clamp(0.0, 1.0);
         }
@@ -157,8 +157,8 @@ impl TissueLook {
         let soft = step(self.nodes - 0.9, self.nodes - 0.4, noise).max(edge * 0.7);
         let bed = mix(self.fat + 20.0, 35.0, soft);
         let inside = -v[HEART];
-        let septum = (p[0] - 12.0 + 0.55 * p[1] + 8.0).abs();
-        let chamber = step(6.0, 9.0, inside) * step(4.0, 7.0, septum);
+        let septum = (p[0] - 4.0 + 0.55 * p[1] + 6.0 * noise).abs();
+        let chamber = step(6.0, 9.0, inside) * step(2.5, 6.0, septum);
         let heart = mix(self.muscle + 2.0, self.blood, chamber);
         let hu = mix(bed, heart, cover(v[HEART], 2.0));
         mix(hu, self.blood, cover(v[VESSELS], 1.5))

@@ -108,7 +108,7 @@ fn grow_one(
         root[1] -= 9.0;
         root[2] -= 10.0;
     }
-    let reach = rng.range(0.3, 0.55);
+    let reach = rng.range(0.12, 0.3);
     let mut tips = points_inside(fields, rng, side == 0, look.tips, 0.8);
     tips.sort_by(|a, b| distance(*a, root).total_cmp(&distance(*b, root)));
     let mut nodes = vec![Node { at: root, parent: 0, path: 0.0, lobe: Lobe::of(root[0], &fields.at(root)) }];
@@ -190,7 +190,7 @@ fn central_airways(rng: &mut Rng, body: &Body, look: &TreeLook, out: &mut Trees)
     let top = [c[0] - rng.range(0.0, 4.0), c[1] - rng.range(18.0, 32.0), body.height * 1.25];
     let middle = [c[0] + rng.range(-3.0, 1.0), (c[1] + top[1]) / 2.0 + 5.0, (c[2] + top[2]) / 2.0];
     let mut add = |p: [f32; 3], q: [f32; 3], r: f32| {
-        out.walls.push(Tube::new(p, q, r + (1.2 + look.wall).min(2.2)));
+        out.walls.push(Tube::new(p, q, r + (0.9 + look.wall).min(1.6)));
         out.lumens.push(Tube::new(p, q, r));
     };
     add(top, middle, r);

@@ -38,10 +38,9 @@ pub fn truth_regions(infection: &Mask) -> Vec<TruthRegion> {
         // z first, so that the order is by slice
         let part = [2, 1, 0].map(|a| (v[a] - b.min[a]) * n[a] / size[a].max(1));
         let entry = found.entry((label, part)).or_insert((VoxelBox { min: v, max: v.map(|c| c + 1) }, 0));
-        for a in 0..3 {
-            entry.0.min[a] = entry.0.min[a].min(v[a]);
-            entry.0.max[a] = entry.0.max[a].max(v[a] + 1);
-        }
+        let b = &mut entry.0;
+        b.min = std::array::from_fn(|a| b.min[a].min(v[a]));
+        b.max = std::array::from_fn(|a| b.max[a].max(v[a] + 1));
         entry.1 += 1;
     }
     found
