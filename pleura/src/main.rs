@@ -1,2 +1,27 @@
-//! The pleura command line.
-fn main() {}
+//! `pleura`: screens chest CT scans for viral pneumonia.
+
+mod bars;
+mod cli;
+mod commands;
+mod failure;
+mod models;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    bars::stop_on_ctrl_c();
+    let threads = cli.threads.map_or(0, usize::from);
+    if let Err(e) = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global() {
+        eprintln!("pleura: the threads could not be started: {e}");
+        return ExitCode::from(failure::FAILED);
+    }
+    match commands::run(cli.command) {
+        Ok(code) => ExitCode::from(code),
+        Err(e) => {
+            eprintln!("pleura: {}", failure::sentence(&e));
+            ExitCode::from(failure::exit_code(&e))
+        }
+    }
+}

@@ -57,7 +57,8 @@ fn a_stage_imports_only_what_lies_before_it() {
 
 #[test]
 fn the_binary_without_training_holds_no_burn() {
-    let tree = cargo(&["tree", "-p", "pleura", "--no-default-features", "--edges", "normal", "--prefix", "none"]);
+    let tree =
+        cargo(&["tree", "-p", "pleura", "--no-default-features", "--edges", "normal", "--prefix", "none"]);
     assert!(tree.contains("pleura-screen"));
     assert!(!tree.lines().any(|l| l.starts_with("burn")), "{tree}");
 }

@@ -1,0 +1,286 @@
+//! What can be typed: one place that yields the parser, the help and the completions.
+
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use std::path::PathBuf;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done, whatever the verdict
+  2  wrong usage
+  3  input refused: unreadable, not CT, or a geometry that cannot be trusted
+  1  any other failure
+
+Research use only. Types are learned from synthetic data and not validated on patients.
+A negative result does not exclude disease; faint foci are missed.";
+
+/// Screens chest CT scans for viral pneumonia, on an ordinary CPU, offline.
+#[derive(Debug, Parser)]
+#[command(name = "pleura", version, long_version = crate::models::long_version(), after_help = EXIT_CODES)]
+pub struct Cli {
+    /// Threads to use [default: one a core]
+    #[arg(long, global = true, value_name = "N", env = "PLEURA_THREADS", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Screen one scan or a folder of many
+    #[command(after_help = "\
+Examples:
+  pleura screen scan/ --out result              one DICOM series: result/report.html
+  pleura screen scan.nii.gz --out result --masks
+  pleura screen archive/ --out results --resume  many patients: results/cases.csv
+
+With several inputs or studies each gets a folder of its own below DIR, refused ones are listed at
+the end and in cases.csv, and the exit code is 3 if any was refused.")]
+    Screen(Screen),
+    /// Make one phantom of each class, screen them, show truth beside verdict
+    Demo(Demo),
+    /// Say what is in a file or folder, and which series would be screened
+    Inspect(Inspect),
+    /// Write the lung mask (1 right, 2 left) and tell the volumes
+    Lungs(Lungs),
+    /// Write the volume that would be screened, in HU, as NIfTI
+    Convert(Convert),
+    /// Make a synthetic chest CT with its truth
+    Phantom(Phantom),
+    /// Make a whole labelled cohort of synthetic CTs
+    Cohort(Cohort),
+    /// Train one of the two networks on synthetic CTs
+    #[cfg(feature = "train")]
+    #[command(subcommand)]
+    Train(Train),
+    /// Compare verdicts with the truth: confusion matrix, recall, precision, F1
+    Evaluate(Evaluate),
+    /// Print a completion script for your shell
+    Completions {
+        /// Shell to write for
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Profile {
+    /// Leaky, calibrated noisy-or; may answer "indeterminate"
+    Calibrated,
+    /// The paper's vote and plain noisy-or
+    Paper,
+}
+
+#[derive(Debug, Args)]
+pub struct ModelFiles {
+    /// Model file to use in place of the built-in one of its role; give it twice for both roles
+    #[arg(long = "model", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Screen {
+    /// DICOM folder or file, .nii or .nii.gz, or a folder of many patients
+    #[arg(required = true, value_hint = ValueHint::AnyPath)]
+    pub input: Vec<PathBuf>,
+    /// Folder for the results; made when missing
+    #[arg(long, short, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub out: PathBuf,
+    /// Also write lungs.nii.gz and infection.nii.gz on the input's grid
+    #[arg(long)]
+    pub masks: bool,
+    /// How regions become a verdict
+    #[arg(long, value_enum, default_value_t = Profile::Calibrated)]
+    pub profile: Profile,
+    #[command(flatten)]
+    pub models: ModelFiles,
+    /// Skip cases that already have a report in DIR
+    #[arg(long)]
+    pub resume: bool,
+    /// Put the patient's name and id into the report (left out otherwise)
+    #[arg(long)]
+    pub with_patient: bool,
+    /// Print one JSON object a case in place of the summary line
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Seed of the three phantoms
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub seed: u64,
+    /// Folder for phantoms and reports; made when missing
+    #[arg(long, short, value_name = "DIR", default_value = "out/demo", value_hint = ValueHint::DirPath)]
+    pub out: PathBuf,
+    /// Screen this many seeds, from --seed on, and add the confusion matrix
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub repeat: u32,
+    #[command(flatten)]
+    pub models: ModelFiles,
+    /// How regions become a verdict
+    #[arg(long, value_enum, default_value_t = Profile::Calibrated)]
+    pub profile: Profile,
+    /// Print JSON in place of the table
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Inspect {
+    /// File or folder
+    #[arg(required = true, value_hint = ValueHint::AnyPath)]
+    pub input: Vec<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Lungs {
+    /// DICOM folder or file, .nii or .nii.gz; a single slice will do
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub input: PathBuf,
+    /// Mask to write (.nii or .nii.gz), on the input's grid: 1 right, 2 left
+    #[arg(long, short, value_name = "MASK", value_hint = ValueHint::FilePath)]
+    pub out: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Convert {
+    /// DICOM folder or file, .nii or .nii.gz
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub input: PathBuf,
+    /// File to write (.nii or .nii.gz): HU in the oriented grid (x left, y back, z head)
+    #[arg(value_name = "OUT", value_hint = ValueHint::FilePath)]
+    pub output: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ClassName {
+    /// COVID-19 pneumonia
+    #[value(name = "covid-19")]
+    Covid19,
+    /// Influenza-A viral pneumonia
+    InfluenzaA,
+    /// No infection; findings irrelevant to infection may be there
+    NoInfectionFound,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A folder of DICOM CT images
+    Dicom,
+    /// One .nii.gz
+    Nifti,
+}
+
+#[derive(Debug, Args)]
+pub struct Phantom {
+    /// Class of the phantom
+    #[arg(long, value_enum)]
+    pub class: ClassName,
+    /// Seed; the same seed gives the same voxels
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub seed: u64,
+    /// Folder to write to; must not exist, or be empty
+    #[arg(long, short, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub out: PathBuf,
+    /// How the CT is written
+    #[arg(long, value_enum, default_value_t = Format::Dicom)]
+    pub format: Format,
+    /// Slices of the CT
+    #[arg(long, default_value_t = 70, value_name = "N", value_parser = clap::value_parser!(u16).range(8..=600))]
+    pub slices: u16,
+}
+
+#[derive(Debug, Args)]
+pub struct Cohort {
+    /// Folder to write to; one folder a case, and cohort.csv
+    #[arg(long, short, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub out: PathBuf,
+    /// Seed of the cohort
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub seed: u64,
+    /// Share of the paper's 618 cases to make (1 makes them all, about 25 GB as NIfTI)
+    #[arg(long, default_value_t = 1.0, value_name = "SHARE")]
+    pub scale: f64,
+    /// How the CTs are written
+    #[arg(long, value_enum, default_value_t = Format::Nifti)]
+    pub format: Format,
+    /// Slices of each CT
+    #[arg(long, default_value_t = 70, value_name = "N", value_parser = clap::value_parser!(u16).range(8..=600))]
+    pub slices: u16,
+    /// Only write cohort.csv
+    #[arg(long)]
+    pub list: bool,
+    /// Skip cases that are there already
+    #[arg(long)]
+    pub resume: bool,
+}
+
+#[cfg(feature = "train")]
+#[derive(Debug, Subcommand)]
+pub enum Train {
+    /// Train the detector of candidate regions (VNET-IR-RPN)
+    Detector(TrainDetector),
+    /// Train the classifier of image patches (ResNet-18, with or without location-attention)
+    Classifier(TrainClassifier),
+}
+
+#[cfg(feature = "train")]
+#[derive(Debug, Args)]
+pub struct TrainCommon {
+    /// Folder for checkpoints, curves and the model; run again with the same folder to resume
+    #[arg(long, short, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub out: PathBuf,
+    /// Settings in TOML; flags win over it
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+    /// Steps of the optimiser
+    #[arg(long, value_name = "N")]
+    pub steps: Option<u64>,
+    /// Seed of everything that is random
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Synthetic cases to train on
+    #[arg(long, value_name = "N")]
+    pub cases: Option<usize>,
+    /// Print the settings that would be used, as TOML, and stop
+    #[arg(long)]
+    pub show_config: bool,
+}
+
+#[cfg(feature = "train")]
+#[derive(Debug, Args)]
+pub struct TrainDetector {
+    #[command(flatten)]
+    pub common: TrainCommon,
+}
+
+#[cfg(feature = "train")]
+#[derive(Debug, Args)]
+pub struct TrainClassifier {
+    #[command(flatten)]
+    pub common: TrainCommon,
+    /// Detector whose proposals are learned from [default: the built-in one]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub detector: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Evaluate {
+    /// Verdicts: a cases.csv as `pleura screen` writes it (columns case, verdict)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub predictions: PathBuf,
+    /// Truth: a CSV with the columns case and class
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub truth: PathBuf,
+    /// Also write the table as Markdown and JSON into this folder
+    #[arg(long, short, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub out: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}

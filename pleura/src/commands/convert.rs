@@ -1,0 +1,13 @@
+//! `pleura convert`.
+
+use crate::cli::Convert;
+use crate::failure::DONE;
+use anyhow::Result;
+
+pub fn run(a: &Convert) -> Result<u8> {
+    super::nifti_output(&a.output)?;
+    let (_, scan) = super::the_only_scan(&a.input)?;
+    super::print_warnings(&scan.warnings);
+    pleura_formats::write_nifti_i16(&a.output, &scan.volume, None)?;
+    Ok(DONE)
+}

@@ -1,0 +1,156 @@
+//! `pleura screen`.
+
+use crate::bars::Bar;
+use crate::cli::{Profile, Screen};
+use crate::failure::{DONE, FAILED, REFUSED, exit_code, sentence};
+use anyhow::Result;
+use pleura_formats::{Limits, Source, find_sources, read};
+use pleura_report::{
+    CaseRow, Document, Meta, ModelInfo, REPORT_JSON, Software, Status, cases_csv, summary_line,
+};
+use pleura_screen::{IRRELEVANT, Models, Options, role_name};
+use pleura_volume::Progress;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// How every scan of a run is screened and reported.
+pub struct Job {
+    pub models: Models,
+    pub options: Options,
+    pub masks: bool,
+    pub with_patient: bool,
+}
+
+impl Job {
+    pub fn new(models: &[PathBuf], profile: Profile) -> Result<Self> {
+        let profile = match profile {
+            Profile::Calibrated => pleura_screen::Profile::Calibrated,
+            Profile::Paper => pleura_screen::Profile::Paper,
+        };
+        let options = Options { profile, ..Options::default() };
+        Ok(Self { models: crate::models::load(models)?, options, masks: false, with_patient: false })
+    }
+
+    /// Reads one scan, screens it and writes its report into `out`.
+    pub fn screen(&self, source: &Source, out: &Path, progress: &dyn Progress) -> Result<Document> {
+        let start = Instant::now();
+        progress.stage("reading", 0);
+        let scan = read(source, &Limits::default())?;
+        let read_s = start.elapsed().as_secs_f64();
+        let case = pleura_screen::screen(&scan.volume, &self.models, &self.options, progress)?;
+        progress.stage("report", 0);
+        let facts = self.models.facts().map(|f| ModelInfo {
+            role: role_name(f.role).into(),
+            name: f.name.clone(),
+            version: f.version.clone(),
+            sha256: f.sha256.clone(),
+            trained_on: f.trained_on.clone(),
+        });
+        let software = Software { name: "pleura".into(), version: env!("CARGO_PKG_VERSION").into() };
+        let meta = Meta {
+            name: source.name.clone(),
+            software,
+            models: facts.to_vec(),
+            read_s,
+            with_patient: self.with_patient,
+            masks: self.masks,
+        };
+        Ok(pleura_report::write(out, &scan, &case, &meta)?)
+    }
+
+    /// The infection types of the classifier, in its order.
+    pub fn types(&self) -> Vec<String> {
+        let classes = &self.models.classifier.classes;
+        classes.iter().filter(|c| *c != IRRELEVANT).cloned().collect()
+    }
+}
+
+pub fn run(a: &Screen) -> Result<u8> {
+    let found = find_sources(&a.input, &Limits::default())?;
+    super::print_warnings(&found.warnings);
+    let job = Job { masks: a.masks, with_patient: a.with_patient, ..Job::new(&a.models.files, a.profile)? };
+    match (a.input.as_slice(), found.sources.as_slice(), found.refused.is_empty()) {
+        ([_], [source], true) => only_one(a, &job, source),
+        (_, [], false) if found.refused.len() == 1 => {
+            found.refused.into_iter().next().map_or(Ok(REFUSED), |e| Err(e.into()))
+        }
+        _ => many(a, &job, &found.sources, &found.refused),
+    }
+}
+
+fn only_one(a: &Screen, job: &Job, source: &Source) -> Result<u8> {
+    let document = match done_before(a, &a.out) {
+        Some(document) => document,
+        None => {
+            let bar = Bar::new("");
+            let document = job.screen(source, &a.out, &bar);
+            bar.finish();
+            document?
+        }
+    };
+    print(a, &source.name, &document)?;
+    Ok(DONE)
+}
+
+/// The report that an earlier run left in `dir`, when those are to be kept.
+fn done_before(a: &Screen, dir: &Path) -> Option<Document> {
+    if !a.resume {
+        return None;
+    }
+    serde_json::from_slice(&std::fs::read(dir.join(REPORT_JSON)).ok()?).ok()
+}
+
+fn print(a: &Screen, name: &str, document: &Document) -> Result<()> {
+    let line = if a.json { serde_json::to_string(document)? } else { summary_line(name, document) };
+    println!("{line}");
+    Ok(())
+}
+
+fn many(a: &Screen, job: &Job, sources: &[Source], refused: &[pleura_formats::Error]) -> Result<u8> {
+    super::make_folder(&a.out)?;
+    let table = a.out.join("cases.csv");
+    let mut rows: Vec<CaseRow> = Vec::new();
+    let mut code = DONE;
+    for (i, source) in sources.iter().enumerate() {
+        let bar = Bar::new(&format!("{}/{} {}", i + 1, sources.len(), source.name));
+        let dir = a.out.join(&source.name);
+        let input = source.path.display().to_string();
+        let outcome = match done_before(a, &dir) {
+            Some(document) => Ok(document),
+            None => job.screen(source, &dir, &bar),
+        };
+        bar.finish();
+        match outcome {
+            Ok(document) => {
+                print(a, &source.name, &document)?;
+                rows.push(CaseRow::done(&source.name, &input, document));
+            }
+            Err(e) if bar.cancelled() => return Err(e),
+            Err(e) => {
+                let status = if exit_code(&e) == REFUSED { Status::Refused } else { Status::Failed };
+                code = worse(code, if status == Status::Refused { REFUSED } else { FAILED });
+                rows.push(CaseRow::not_done(&source.name, &input, status, &sentence(&e)));
+            }
+        }
+        // Written again after each case, so that an interrupted run leaves a table of what is done.
+        cases_csv(&table, &job.types(), &rows)?;
+    }
+    for e in refused {
+        let path = e.path();
+        let name =
+            path.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into_owned());
+        code = worse(code, REFUSED);
+        rows.push(CaseRow::not_done(&name, &path.display().to_string(), Status::Refused, &e.to_string()));
+    }
+    cases_csv(&table, &job.types(), &rows)?;
+    rows.iter()
+        .filter(|r| r.status != Status::Done)
+        .for_each(|r| eprintln!("{}: {}", r.status.name(), r.error));
+    Ok(code)
+}
+
+/// A failure of ours outranks a refused input, which outranks success.
+fn worse(a: u8, b: u8) -> u8 {
+    let rank = |code| [DONE, REFUSED, FAILED].iter().position(|c| *c == code);
+    if rank(a) >= rank(b) { a } else { b }
+}

@@ -1,0 +1,64 @@
+//! `pleura train`.
+
+use crate::bars::Bar;
+use crate::cli::{Train, TrainCommon};
+use crate::failure::{DONE, Usage};
+use anyhow::{Context, Result};
+use pleura_learn::{ClassifierConfig, DetectorConfig, Summary, train_classifier, train_detector};
+use pleura_nets::Model;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub fn run(a: &Train) -> Result<u8> {
+    let summary = match a {
+        Train::Detector(a) => {
+            let mut config: DetectorConfig = configuration(&a.common)?;
+            override_with(&a.common, &mut config.seed, &mut config.cases, &mut config.steps);
+            if a.common.show_config {
+                return show(&config);
+            }
+            let bar = Bar::new("detector");
+            let summary = train_detector(&config, &a.common.out, &bar);
+            bar.finish();
+            summary?
+        }
+        Train::Classifier(a) => {
+            let mut config: ClassifierConfig = configuration(&a.common)?;
+            override_with(&a.common, &mut config.seed, &mut config.cases, &mut config.steps);
+            if a.common.show_config {
+                return show(&config);
+            }
+            let detector =
+                a.detector.as_deref().map_or_else(crate::models::detector, |p| Ok(Model::load(p)?))?;
+            let bar = Bar::new("classifier");
+            let summary = train_classifier(&config, &detector, &a.common.out, &bar);
+            bar.finish();
+            summary?
+        }
+    };
+    print(&summary);
+    Ok(DONE)
+}
+
+fn configuration<T: DeserializeOwned + Default>(a: &TrainCommon) -> Result<T> {
+    let Some(path) = &a.config else { return Ok(T::default()) };
+    let text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    toml::from_str(&text).map_err(|e| Usage(format!("{}: {e}", path.display())).into())
+}
+
+fn override_with(a: &TrainCommon, seed: &mut u64, cases: &mut usize, steps: &mut u64) {
+    *seed = a.seed.unwrap_or(*seed);
+    *cases = a.cases.unwrap_or(*cases);
+    *steps = a.steps.unwrap_or(*steps);
+}
+
+fn show<T: Serialize>(config: &T) -> Result<u8> {
+    print!("{}", toml::to_string(config)?);
+    Ok(DONE)
+}
+
+fn print(s: &Summary) {
+    println!("{} steps, weights {}", s.steps, s.weights_sha256);
+    println!("{} (sha256 {})", s.model.display(), s.model_sha256);
+    s.metrics.iter().for_each(|(name, value)| println!("  {name:<32} {value:.4}"));
+}
