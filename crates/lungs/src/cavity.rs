@@ -18,7 +18,7 @@ const BONE_HU: i16 = 180;
 const RIB_TO_PLEURA_MM: f64 = 3.0;
 /// Lung that reaches this share of the expected radius touches the wall.
 const CONTACT: f64 = 0.75;
-/// Slices above and below that tell what radius to expect, mm.
+/// Height over which the nearest rib is looked for, mm.
 const WALL_WINDOW_MM: f64 = 20.0;
 /// How much farther than the right one the left lung stays off the midline, mm.
 const AORTA_MM: f32 = 6.0;
@@ -35,7 +35,7 @@ const RECESS_MM: f64 = 70.0;
 const APEX_MM: f64 = 90.0;
 const LOW_APEX_MM: f64 = 55.0;
 /// Height of the heart above the domes, mm.
-const HEART_MM: f64 = 85.0;
+const HEART_MM: f64 = 75.0;
 
 /// Expected surfaces of both sides on the reduced grid.
 pub(crate) struct Cavity {
@@ -184,7 +184,8 @@ impl Cavity {
                 let v = (y as f64 - self.middle[1]) * self.spacing[1] / self.half_depth_mm;
                 for c in 0..nx {
                     let u = c as f64 * self.spacing[0] / self.half_width_mm;
-                    if (-0.5..0.1).contains(&v) && (0.35..0.75).contains(&u) && floor[y * nx + c].is_finite()
+                    let front = if sunk { -0.85 } else { -0.5 };
+                    if (front..0.1).contains(&v) && (0.35..0.75).contains(&u) && floor[y * nx + c].is_finite()
                     {
                         all.push(floor[y * nx + c]);
                     }
@@ -232,25 +233,33 @@ impl Cavity {
         })
     }
 
-    /// The radius to expect for each slice and direction: the largest of both sides around, else
-    /// that of the nearest slice that has one.
+    /// The radius to expect for each slice and direction: the widest of the direction anywhere,
+    /// tapered as the chest tapers in those directions where lung touches the wall.
     fn expected_reach(&self, a: &[f32], b: &[f32]) -> Vec<f32> {
         let nz = self.size[2];
-        let half = (WALL_WINDOW_MM / self.spacing[2]) as usize;
+        let both: Vec<f32> = a.iter().zip(b).map(|(a, b)| a.max(*b)).collect();
+        let mut widest = vec![0f32; DIRECTIONS];
+        for slice in both.chunks(DIRECTIONS) {
+            widest.iter_mut().zip(slice).for_each(|(w, &r)| *w = w.max(r));
+        }
         let mut out = vec![0f32; nz * DIRECTIONS];
-        for k in 0..DIRECTIONS {
-            let both: Vec<f32> = (0..nz).map(|z| a[z * DIRECTIONS + k].max(b[z * DIRECTIONS + k])).collect();
-            let around = |z: usize| {
-                both[z.saturating_sub(half)..(z + half + 1).min(nz)].iter().copied().fold(0.0, f32::max)
-            };
-            let mut last = 0.0;
-            for z in (0..nz).rev().chain(0..nz) {
-                let here = around(z);
-                last = if here > 0.0 { here } else { last };
-                let out = &mut out[z * DIRECTIONS + k];
-                *out = if *out > 0.0 { *out } else { last };
+        let mut taper = 0f32;
+        for z in (0..nz).rev() {
+            let here = &both[z * DIRECTIONS..(z + 1) * DIRECTIONS];
+            let mut shares: Vec<f32> =
+                here.iter().zip(&widest).map(|(r, w)| if *w > 0.0 { r / w } else { 0.0 }).collect();
+            shares.sort_by(f32::total_cmp);
+            // Going down the chest does not narrow before the lungs end.
+            taper = taper.max(shares[DIRECTIONS - 1 - DIRECTIONS / 12]);
+            for k in 0..DIRECTIONS {
+                out[z * DIRECTIONS + k] = here[k].max(0.97 * taper * widest[k]);
             }
         }
+        // Above the highest lung the taper of the highest slices goes on.
+        let top = (self.top as usize).saturating_sub(2).min(nz - 1);
+        let (below, above) = out.split_at_mut((top + 1) * DIRECTIONS);
+        let last = &below[top * DIRECTIONS..];
+        above.chunks_mut(DIRECTIONS).for_each(|s| s.iter_mut().zip(last).for_each(|(v, &l)| *v = v.max(l)));
         out
     }
 
@@ -265,7 +274,7 @@ impl Cavity {
                 } else if reach >= CONTACT as f32 * expected[i] {
                     reach
                 } else {
-                    ribs.min(1.05 * expected[i])
+                    ribs.min(1.03 * expected[i])
                 };
                 wall * self.cap(i / DIRECTIONS)
             })
@@ -344,7 +353,7 @@ impl Cavity {
     fn mediastinum_mm(&self, side: usize, y: usize, z: usize) -> (f32, f32) {
         let v = (y as f64 - self.middle[1]) * self.spacing[1] / self.half_depth_mm;
         let above = (z as f64 - self.dome) * self.spacing[2];
-        let heart_width = self.half_width_mm * if side == 0 { 0.36 } else { 0.62 };
+        let heart_width = self.half_width_mm * if side == 0 { 0.28 } else { 0.57 };
         let depth = (v + 0.25) / 0.62;
         let height = (above - 0.4 * HEART_MM) / (0.62 * HEART_MM);
         let heart = heart_width * (1.0 - depth * depth - height * height).max(0.0).sqrt();
@@ -364,11 +373,6 @@ impl Cavity {
     /// Label of the side of a pixel.
     pub fn label(p: &Polar) -> u8 {
         if p.side == 0 { RIGHT } else { LEFT }
-    }
-
-    /// Whether a pixel lies in the back half of the chest.
-    pub fn is_back(&self, i: usize) -> bool {
-        (i / self.size[0]) as f64 > self.middle[1]
     }
 
     /// Whether a pixel lies well within the wall and off the mediastinum, whatever its height.

@@ -109,7 +109,7 @@ fn bronchi(coarse: &Coarse, air: &Air, lungs: &Mask, blocked: &[&Mask]) -> Vec<b
         .collect()
 }
 
-/// Sides whose bronchi hold air below what both lungs' floors say, at the back.
+/// Sides whose bronchi hold air below what both lungs' floors say.
 fn sunk_sides(cavity: &Cavity, gas: &[bool]) -> [bool; 2] {
     let polar = cavity.polar_plane();
     let plane = polar.len();
@@ -117,7 +117,7 @@ fn sunk_sides(cavity: &Cavity, gas: &[bool]) -> [bool; 2] {
     for (i, _) in gas.iter().enumerate().filter(|&(_, &g)| g) {
         let (z, i) = (i / plane, i % plane);
         let p = &polar[i];
-        if cavity.is_back(i) && cavity.is_core(z, p) && (z as f32) < cavity.floor_at(i, p) {
+        if cavity.is_core(z, p) && (z as f32) < cavity.floor_at(i, p) {
             below[Cavity::side(p)] += 1;
         }
     }
