@@ -54,7 +54,7 @@ impl InputFrame {
     }
 
     /// As [`InputFrame::orient`], without a copy where nothing moves.
-    pub(crate) fn into_oriented<T: Copy + Send + Sync>(&self, stored: Volume<T>) -> Volume<T> {
+    pub(crate) fn turned<T: Copy + Send + Sync>(&self, stored: Volume<T>) -> Volume<T> {
         if self.axes == [0, 1, 2] && self.flips == [false; 3] { stored } else { self.orient(&stored) }
     }
 
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn turned(order: [usize; 3], signs: u8, size: [usize; 3]) -> Geometry {
+    fn stored_as(order: [usize; 3], signs: u8, size: [usize; 3]) -> Geometry {
         let mut g = Geometry::axis_aligned(size, [-10.0, 20.0, 5.0], [0.5, 1.5, 3.0]);
         g.axes = std::array::from_fn(|s| {
             let mut axis = [0.0; 3];
@@ -132,7 +132,7 @@ mod tests {
         fn restore_undoes_orient_in_all_48_orientations(
             order in 0_usize..6, signs in 0_u8..8, size in prop::array::uniform3(1_usize..5)
         ) {
-            let stored = turned(ORDERS[order], signs, size);
+            let stored = stored_as(ORDERS[order], signs, size);
             let data: Vec<u32> = (0..stored.len() as u32).collect();
             let volume = Volume { geometry: stored.clone(), data };
             let frame = InputFrame::nearest(stored.clone());

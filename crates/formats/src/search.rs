@@ -91,6 +91,10 @@ pub(crate) fn find(paths: &[PathBuf], limits: &Limits) -> Result<Vec<Found>> {
         let root = if single_dicom.len() == 1 { first.clone() } else { common_folder(&single_dicom) };
         let mut found = Found::empty(&root);
         found.dicom(&single_dicom, limits);
+        if found.studies.is_empty() && found.refused.is_empty() {
+            let reason = "The DICOM file holds no image; it may be cut short.".into();
+            found.refused.push(Error::NothingFound { path: root, reason });
+        }
         all.push(found);
     }
     Ok(all)

@@ -3,6 +3,7 @@
 pub(crate) mod choose;
 pub(crate) mod header;
 pub(crate) mod jpeg;
+pub(crate) mod lossless;
 pub(crate) mod object;
 pub(crate) mod pixels;
 pub(crate) mod read;

@@ -3,12 +3,11 @@
 use crate::{Error, Limits, Result};
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
-use dicom_dictionary_std::uids::{DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN};
-use dicom_object::file::ReadPreamble;
-use dicom_object::{FileMetaTable, InMemDicomObject, OpenFileOptions};
-use dicom_transfer_syntax_registry::entries::{
-    EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN as IMPLICIT,
+use dicom_dictionary_std::uids::{
+    DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN,
 };
+use dicom_object::file::ReadPreamble;
+use dicom_object::{FileMetaTableBuilder, InMemDicomObject, OpenFileOptions};
 use flate2::bufread::DeflateDecoder;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -64,35 +63,68 @@ pub(crate) fn open(path: &Path, with_pixels: bool, limits: &Limits) -> Result<Ob
     };
     let mut file = BufReader::with_capacity(1 << 16, File::open(path).map_err(io)?);
     let start = file.fill_buf().map_err(io)?;
-    let preamble = marked(start);
-    if !preamble && !bare(start) {
+    if !marked(start) && !bare(start) {
         return Err(Error::Refused { path: path.to_owned(), reason: "This is not a DICOM file.".into() });
     }
-    if !preamble && start.starts_with(&[8, 0]) {
-        let explicit = start[4].is_ascii_uppercase();
-        let syntax = if explicit { EXPLICIT_VR_LITTLE_ENDIAN.erased() } else { IMPLICIT.erased() };
-        let set =
-            InMemDicomObject::read_dataset_with_ts(file, &syntax).map_err(|e| damaged(&innermost(&e)))?;
-        let syntax = if explicit { syntax.uid() } else { IMPLICIT_VR_LITTLE_ENDIAN };
-        return Ok(Object { set, syntax: syntax.to_owned() });
+    if marked(start) {
+        file.consume(132);
     }
-    if preamble {
-        let mut skipped = [0; 128];
-        file.read_exact(&mut skipped).map_err(io)?;
-    }
-    let meta = FileMetaTable::from_reader(&mut file).map_err(|e| damaged(&innermost(&e)))?;
-    let syntax = meta.transfer_syntax().trim_end_matches(['\0', ' ']).to_owned();
-    if syntax == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN {
-        // Inflated here and not by dicom-object, so that the limit holds.
-        let unpacked = DeflateDecoder::new(file).take(limits.unpacked_bytes);
-        let set = InMemDicomObject::read_dataset_with_ts(unpacked, &EXPLICIT_VR_LITTLE_ENDIAN.erased());
-        return Ok(Object { set: set.map_err(|e| damaged(&innermost(&e)))?, syntax });
-    }
-    drop(file);
+    let syntax = syntax(&mut file).map_err(io)?.ok_or_else(|| damaged("its file header is damaged"))?;
+    // The data set is handed on behind a file header of our own: the file's may be missing or
+    // hold values that dicom-object refuses, and deflated data is inflated here under the limit.
+    let deflated = syntax == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN;
+    let header = file_header(if deflated { EXPLICIT_VR_LITTLE_ENDIAN } else { &syntax }).map_err(io)?;
+    let set: Box<dyn Read> = if deflated {
+        Box::new(DeflateDecoder::new(file).take(limits.unpacked_bytes))
+    } else {
+        Box::new(file)
+    };
     let options = OpenFileOptions::new().read_preamble(ReadPreamble::Always);
     let options = if with_pixels { options } else { options.read_until(tags::PIXEL_DATA) };
-    let set = options.open_file(path).map_err(|e| damaged(&innermost(&e)))?.into_inner();
-    Ok(Object { set, syntax })
+    let set = options.from_reader(header.as_slice().chain(set)).map_err(|e| damaged(&innermost(&e)))?;
+    Ok(Object { set: set.into_inner(), syntax })
+}
+
+/// Reads group 2 (always explicit, little endian) for its Transfer Syntax UID, and stops at the
+/// data set. A data set without file header is taken as what its first element looks like.
+fn syntax(file: &mut impl BufRead) -> std::io::Result<Option<String>> {
+    let mut found = None;
+    loop {
+        let next = file.fill_buf()?;
+        let &[2, 0, element, 0, v0, v1, l0, l1, ..] = next else {
+            let explicit = next.get(4).is_some_and(u8::is_ascii_uppercase);
+            let bare = if explicit { EXPLICIT_VR_LITTLE_ENDIAN } else { IMPLICIT_VR_LITTLE_ENDIAN };
+            return Ok(found.or_else(|| next.starts_with(&[8, 0]).then(|| bare.to_owned())));
+        };
+        let long = [*b"OB", *b"UN", *b"UT", *b"OW"].contains(&[v0, v1]);
+        file.consume(8);
+        let mut length = u64::from(u16::from_le_bytes([l0, l1]));
+        if long {
+            let mut bytes = [0; 4];
+            file.read_exact(&mut bytes)?;
+            length = u32::from_le_bytes(bytes).into();
+        }
+        let mut value = Vec::new();
+        file.take(length).read_to_end(&mut value)?;
+        if element == 0x10 {
+            let text = String::from_utf8_lossy(&value);
+            found = Some(text.trim_matches(['\0', ' ']).to_owned());
+        }
+    }
+}
+
+/// Preamble, mark and group 2 with nothing but a transfer syntax.
+fn file_header(syntax: &str) -> std::io::Result<Vec<u8>> {
+    let meta = FileMetaTableBuilder::new()
+        .media_storage_sop_class_uid("")
+        .media_storage_sop_instance_uid("")
+        .transfer_syntax(syntax)
+        .build()
+        .map_err(std::io::Error::other)?;
+    let mut bytes = vec![0; 128];
+    bytes.extend(b"DICM");
+    meta.write(&mut bytes).map_err(std::io::Error::other)?;
+    Ok(bytes)
 }
 
 /// The last cause in a chain of errors, which says what happened; the outer ones say where in

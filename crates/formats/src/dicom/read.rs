@@ -40,7 +40,7 @@ pub(crate) fn read_series(folder: &Path, files: &[PathBuf], limits: &Limits) -> 
     let mut frame = InputFrame::nearest(stack.geometry.clone());
     number_slices(&frame, &mut warnings);
     frame.sop_instance_uids = instances(&frame, &headers, &stack);
-    let volume = frame.into_oriented(Volume { geometry: stack.geometry.clone(), data });
+    let volume = frame.turned(Volume { geometry: stack.geometry.clone(), data });
     Ok(Scan { volume, frame, facts: facts(&headers, &stack), format: SourceFormat::Dicom, warnings })
 }
 

@@ -204,7 +204,8 @@ fn spread(
     let gaps: Vec<f64> = positions.windows(2).map(|w| w[1] - w[0]).collect();
     let mut sorted = gaps.clone();
     sorted.sort_by(f64::total_cmp);
-    let median = sorted[(n - 1) / 2];
+    // Of two middle ones the smaller: half of the slices may be missing, not doubled.
+    let median = sorted[(n - 2) / 2];
     let whole = positions[n - 1] - positions[0];
     let steps: Vec<usize> = gaps.iter().map(|g| (g / median).round() as usize).collect();
     let count = steps.iter().sum::<usize>() + 1;

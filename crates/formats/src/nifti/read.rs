@@ -29,7 +29,7 @@ pub(crate) fn read_nifti(path: &Path, limits: &Limits) -> Result<Scan> {
     }
     warnings.extend(doubt(&data));
     let frame = InputFrame::nearest(geometry.clone());
-    let volume = frame.into_oriented(Volume { geometry, data });
+    let volume = frame.turned(Volume { geometry, data });
     Ok(Scan { volume, frame, facts: SeriesFacts::default(), format: SourceFormat::Nifti, warnings })
 }
 

@@ -114,7 +114,7 @@ fn gzip_to(bytes: &[u8], out: &mut impl Write) -> std::io::Result<()> {
 }
 
 fn deflate(part: &[u8], last: bool) -> std::io::Result<Vec<u8>> {
-    let mut packer = Compress::new(Compression::new(4), false);
+    let mut packer = Compress::new(Compression::new(1), false);
     let flush = if last { FlushCompress::Finish } else { FlushCompress::Sync };
     let mut out = Vec::with_capacity(part.len() / 2 + 64);
     loop {
