@@ -72,14 +72,16 @@ impl Executor {
         self.run_in(Feed { x, size, features }, outputs, &mut Workspace::default())
     }
 
-    /// Most bytes of buffers that a run of all outputs on `[n, d, h, w]` holds at once, outputs
-    /// included, input and weights not.
+    /// Most bytes that a run of all outputs on `[n, d, h, w]` holds at once: buffers and outputs;
+    /// input and weights come on top.
     ///
     /// # Errors
     /// [`NetsError::Graph`] when the size does not fit the network.
     pub fn peak_bytes(&self, [n, d, h, w]: [usize; 4]) -> Result<usize> {
         let shapes = self.spec.shapes([d, h, w])?;
-        Ok(Plan::new(&self.steps, &shapes, &self.spec.output_places()?).bytes(n))
+        let outputs = self.spec.output_places()?;
+        let results: usize = outputs.iter().map(|&o| shapes[o].len()).sum();
+        Ok(Plan::new(&self.steps, &shapes, &outputs).bytes(n) + results * n * size_of::<f32>())
     }
 
     /// Places of the layers called `names`, all of them outputs.

@@ -96,8 +96,12 @@ impl Ready {
             Self::Conv(conv) if call.inputs.len() > 1 => return conv.run_joined(call, y),
             Self::Conv(conv) => return conv.run(x, [d, h, w], call.residual, call.relu, y),
             Self::UpConv { up, packed, bias } => {
-                let xs = batch(x, [d, h, w], up.c_in);
-                return up.forward(x, xs, packed, Some(bias), act(call.relu), y);
+                // Slice by slice: the kernel needs room for all it computes at once.
+                let slices = x.par_chunks(h * w * up.c_in).zip(y.par_chunks_mut(8 * h * w * up.c_out));
+                return slices.for_each(|(x, y)| {
+                    let xs = batch(x, [1, h, w], up.c_in);
+                    up.forward(x, xs, packed, Some(bias), act(call.relu), y);
+                });
             }
             Self::Linear { linear, packed, bias } => {
                 let n = x.len() / linear.c_in;
