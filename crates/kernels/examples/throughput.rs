@@ -16,7 +16,7 @@ fn best(mut work: impl FnMut()) -> f64 {
 fn main() {
     println!("{} threads", rayon::current_num_threads());
     println!("{:>12} {:>9} {:>9} {:>9} {:>9}", "shape", "set", "forward", "input", "weights");
-    for (c_in, c, edge) in [(1, 8, 96), (8, 8, 96), (16, 16, 96), (32, 32, 48), (64, 64, 24), (128, 128, 12)]
+    for (c_in, c, edge) in [(1, 8, 96), (8, 8, 48), (16, 16, 96), (32, 32, 48), (64, 64, 24), (128, 128, 12)]
     {
         let conv = Conv { c_in, c_out: c, kernel: [3; 3], stride: [1; 3], pad: [1; 3] };
         let xs = Shape { n: 1, d: edge, h: edge, w: edge, c: c_in };

@@ -82,6 +82,20 @@ impl Conv {
         xs.with(std::array::from_fn(along), self.c_out)
     }
 
+    /// The same places in rows as long as a tile likes, where the kernel sees one place at a time.
+    pub(crate) fn merged(&self, mut xs: Shape) -> Shape {
+        const LONG: usize = 64;
+        if (self.kernel, self.stride, self.pad) == ([1; 3], [1; 3], [0; 3]) && !xs.is_empty() {
+            for axis in [&mut xs.h, &mut xs.d, &mut xs.n] {
+                if xs.w < LONG {
+                    let count = std::mem::replace(axis, 1);
+                    xs.w = xs.w.saturating_mul(count);
+                }
+            }
+        }
+        xs
+    }
+
     /// Kernel positions.
     pub fn taps(&self) -> usize {
         self.kernel.iter().product()
@@ -123,6 +137,7 @@ impl Conv {
         y: &mut [f32],
     ) {
         assert_eq!(xs.c, self.c_in, "channels do not fit the convolution");
+        let xs = self.merged(xs);
         let ys = self.output(xs);
         let size = std::array::from_fn(|a| xs.space()[a] + 2 * self.pad[a]);
         let padded = place(x, xs, [1; 3], self.pad, size);
@@ -140,6 +155,7 @@ impl Conv {
 
     /// [`Conv::input_gradient`] on a given instruction set.
     pub fn input_gradient_on(&self, isa: Isa, gy: &[f32], xs: Shape, weight: &[f32], gx: &mut [f32]) {
+        let xs = self.merged(xs);
         let ys = self.output(xs);
         assert_eq!(weight.len(), self.c_out * self.c_in * self.taps(), "weights do not fit the convolution");
         let (taps, c_in, c_out) = (self.taps(), self.c_in, self.c_out);
@@ -161,14 +177,11 @@ impl Conv {
 
     /// The input gradient where patches do not overlap: each output place makes its own patch.
     fn spread_patches(&self, isa: Isa, gy: &[f32], xs: Shape, weight: &[f32], gx: &mut [f32]) {
-        let ys = self.output(xs);
         let (taps, c_in) = (self.taps(), self.c_in);
         let wide = taps * c_in;
         let weights = pack(self.c_out, wide, |o, k| weight[(o * c_in + k % c_in) * taps + k / c_in]);
-        let point = Conv { c_in: self.c_out, c_out: wide, kernel: [1; 3], stride: [1; 3], pad: [0; 3] };
-        let mut patches = vec![0.0; ys.places() * wide];
-        point.forward_on(isa, gy, ys, &weights, None, None, Act::None, &mut patches);
-        from_patches(&patches, ys, self.kernel, c_in, xs, gx);
+        let finish = Finish { bias: None, residual: None, act: Act::None };
+        spread(isa, gy, self.output(xs), self.kernel, &weights, xs, &finish, gx);
     }
 
     /// Gradient with respect to the weights `[out, in, kd, kh, kw]`, and to the bias when asked for.
@@ -280,7 +293,7 @@ pub(crate) fn slide(
     if out_row == 0 {
         return;
     }
-    // Short rows go several to a job; a 1 x 1 x 1 kernel sees one long row.
+    // Short rows go several to a job.
     y.par_chunks_mut(out_row).enumerate().with_min_len((4096 / out_row).max(1)).for_each_init(
         || vec![0.0f32; ys.w * BLOCK],
         |sums, (r, y)| {
@@ -291,61 +304,76 @@ pub(crate) fn slide(
             let starts: Vec<usize> =
                 (0..kernel[0] * kernel[1]).map(|t| start(t / kernel[1], t % kernel[1])).collect();
             let row = Row { x, starts: &starts, run, step: stride[2] * xs.c, positions: ys.w };
-            for &(first, vectors, from) in &weights.blocks {
-                let lanes = vectors * LANES;
-                let block = Block { weights: &weights.values[from..][..starts.len() * run * lanes], vectors };
-                let sums = &mut sums[..ys.w * lanes];
-                compute(isa, &row, &block, sums);
-                finish.store(sums, lanes, y, ys.c, first, r * out_row);
-            }
+            row_of_results(isa, &row, weights, finish, r * out_row, sums, y);
         },
     );
 }
 
-/// Writes patches `[places][kd][kh][kw][c]` side by side into an array of the shape `to`; what no patch
-/// covers becomes zero.
-pub(crate) fn from_patches(
-    patches: &[f32],
-    places: Shape,
-    kernel: [usize; 3],
-    c: usize,
-    to: Shape,
-    out: &mut [f32],
+/// Computes one row of results, which begins at `at` of the whole; `sums` is room to work in.
+fn row_of_results(
+    isa: Isa,
+    row: &Row,
+    weights: &Packed,
+    finish: &Finish,
+    at: usize,
+    sums: &mut [f32],
+    y: &mut [f32],
 ) {
-    assert_eq!(out.len(), to.len(), "the result does not fit its shape");
-    let wide = kernel.iter().product::<usize>() * c;
-    let piece = kernel[2] * c;
-    out.par_chunks_mut((to.w * c).max(1)).enumerate().for_each(|(r, out)| {
-        out.fill(0.0);
-        let (h, d, n) = (r % to.h, r / to.h % to.d, r / (to.h * to.d));
-        let (ph, pd) = (h / kernel[1], d / kernel[0]);
-        if ph >= places.h || pd >= places.d {
-            return;
-        }
-        let within = ((d % kernel[0]) * kernel[1] + h % kernel[1]) * piece;
-        let first = ((n * places.d + pd) * places.h + ph) * places.w;
-        for (w, out) in out.chunks_mut(piece).take(places.w).enumerate() {
-            let from = &patches[(first + w) * wide + within..][..piece];
-            out.copy_from_slice(from);
-        }
-    });
+    for &(first, vectors, from) in &weights.blocks {
+        let lanes = vectors * LANES;
+        let block = Block { weights: &weights.values[from..][..weights.rows * lanes], vectors };
+        let sums = &mut sums[..row.positions * lanes];
+        compute(isa, row, &block, sums);
+        finish.store(sums, lanes, y, weights.columns, first, at);
+    }
 }
 
-/// The reverse: patches `[places][kd][kh][kw][c]` cut side by side out of `x`.
-pub(crate) fn to_patches(x: &[f32], xs: Shape, kernel: [usize; 3], places: Shape) -> Vec<f32> {
-    assert_eq!(x.len(), xs.len(), "values do not fit their shape");
-    let (c, piece) = (xs.c, kernel[2] * xs.c);
-    let wide = kernel.iter().product::<usize>() * c;
-    let mut out = vec![0.0; places.places() * wide];
-    out.par_chunks_mut((places.w * wide).max(1)).enumerate().for_each(|(r, out)| {
-        let (h, d, n) = (r % places.h, r / places.h % places.d, r / (places.h * places.d));
-        for (w, out) in out.chunks_exact_mut(wide).enumerate() {
-            for (t, out) in out.chunks_exact_mut(piece).enumerate() {
-                let (z, y) = (d * kernel[0] + t / kernel[1], h * kernel[1] + t % kernel[1]);
-                let from = ((n * xs.d + z) * xs.h + y) * xs.w + w * kernel[2];
-                out.copy_from_slice(&x[from * c..][..piece]);
+/// The reverse of a convolution whose patches do not overlap: each place of `x` makes its own patch
+/// `[kd][kh][kw][c]` of the result; what no patch covers becomes zero. `finish` is per value of a
+/// patch and has no residual.
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn spread(
+    isa: Isa,
+    x: &[f32],
+    xs: Shape,
+    kernel: [usize; 3],
+    weights: &Packed,
+    ys: Shape,
+    finish: &Finish,
+    y: &mut [f32],
+) {
+    assert_eq!((x.len(), y.len()), (xs.len(), ys.len()), "values do not fit their shapes");
+    let (wide, piece) = (kernel.iter().product::<usize>() * ys.c, kernel[2] * ys.c);
+    assert_eq!((weights.rows, weights.columns), (xs.c, wide), "weights packed for another layer");
+    finish.check(xs.with(xs.space(), wide));
+    let (line, sample) = (ys.w * ys.c, ys.len() / ys.n.max(1));
+    if ys.is_empty() {
+        return;
+    }
+    // The planes of the result that one plane of places fills, and within them its rows.
+    let planes = |n: usize, d: usize, y: &mut [f32]| {
+        let (mut patches, mut sums) = (vec![0.0f32; xs.w * wide], vec![0.0f32; xs.w * BLOCK]);
+        for h in 0..ys.h.div_ceil(kernel[1]) {
+            let covered = d < xs.d && h < xs.h;
+            if covered {
+                let starts = [((n * xs.d + d) * xs.h + h) * xs.w * xs.c];
+                let row = Row { x, starts: &starts, run: xs.c, step: xs.c, positions: xs.w };
+                row_of_results(isa, &row, weights, finish, 0, &mut sums, &mut patches);
+            }
+            for (z, plane) in y.chunks_exact_mut(ys.h * line).enumerate() {
+                let lines = plane.chunks_exact_mut(line).skip(h * kernel[1]).take(kernel[1]);
+                for (t, line) in lines.enumerate() {
+                    let from = (z * kernel[1] + t) * piece;
+                    let (places, rest) = line.split_at_mut(if covered { xs.w * piece } else { 0 });
+                    rest.fill(0.0);
+                    for (out, patch) in places.chunks_exact_mut(piece).zip(patches.chunks_exact(wide)) {
+                        out.copy_from_slice(&patch[from..from + piece]);
+                    }
+                }
             }
         }
+    };
+    y.par_chunks_mut(sample).enumerate().for_each(|(n, y)| {
+        y.par_chunks_mut(kernel[0] * ys.h * line).enumerate().for_each(|(d, y)| planes(n, d, y));
     });
-    out
 }

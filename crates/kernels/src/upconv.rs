@@ -1,6 +1,6 @@
 //! Transposed convolution 2 x 2 x 2 with stride 2: doubles each axis.
 
-use crate::conv::{Finish, from_patches, pack, to_patches};
+use crate::conv::{Finish, pack, slide, spread};
 use crate::isa::Isa;
 use crate::weight_gradient::channel_sums;
 use crate::{Act, Conv, Packed, Shape};
@@ -8,8 +8,8 @@ use crate::{Act, Conv, Packed, Shape};
 const KERNEL: [usize; 3] = [2; 3];
 const TAPS: usize = 8;
 
-/// A transposed convolution with kernel and stride 2 along every axis. No two of its patches overlap,
-/// so it is a 1 x 1 x 1 convolution to eight times the channels and a copy.
+/// A transposed convolution with kernel and stride 2 along every axis: no two of its patches overlap.
+/// Its gradients are those of the convolution that it transposes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UpConv {
     /// Input channels.
@@ -35,9 +35,9 @@ impl UpConv {
         assert_eq!(weight.len(), self.c_in * self.c_out * TAPS, "weights do not fit the up-convolution");
     }
 
-    fn point(&self) -> Conv {
-        let c_out = TAPS * self.c_out;
-        Conv { c_in: self.c_in, c_out, kernel: [1; 3], stride: [1; 3], pad: [0; 3] }
+    /// The convolution that this is the transpose of.
+    fn down(&self) -> Conv {
+        Conv { c_in: self.c_out, c_out: self.c_in, kernel: KERNEL, stride: KERNEL, pad: [0; 3] }
     }
 
     /// `y = act(upconv(x) + bias)`.
@@ -65,7 +65,6 @@ impl UpConv {
         act: Act,
         y: &mut [f32],
     ) {
-        let point = self.point();
         let bias = bias.map(|b| b.repeat(TAPS));
         let slope;
         let act = match act {
@@ -75,9 +74,8 @@ impl UpConv {
             }
             other => other,
         };
-        let mut patches = vec![0.0; xs.places() * point.c_out];
-        point.forward_on(isa, x, xs, weights, bias.as_deref(), None, act, &mut patches);
-        from_patches(&patches, xs, KERNEL, self.c_out, self.output(xs), y);
+        let finish = Finish { bias: bias.as_deref(), residual: None, act };
+        spread(isa, x, xs, KERNEL, weights, self.output(xs), &finish, y);
     }
 
     /// Gradient with respect to the input.
@@ -90,12 +88,12 @@ impl UpConv {
         self.check(weight);
         assert_eq!(xs.c, self.c_in, "channels do not fit the up-convolution");
         let c_out = self.c_out;
-        let patches = to_patches(gy, self.output(xs), KERNEL, xs);
         let weights =
             pack(TAPS * c_out, self.c_in, |k, i| weight[(i * c_out + k % c_out) * TAPS + k / c_out]);
-        let wide = xs.with(xs.space(), TAPS * c_out);
         let finish = Finish { bias: None, residual: None, act: Act::None };
-        crate::conv::slide(isa, &patches, wide, [1; 3], [1; 3], &weights, xs, &finish, gx);
+        let ys = self.output(xs);
+        assert_eq!(gy.len(), ys.len(), "the gradient does not fit the result");
+        slide(isa, gy, ys, KERNEL, KERNEL, &weights, xs, &finish, gx);
     }
 
     /// Gradient with respect to the weights `[in, out, 2, 2, 2]`, and to the bias when asked for.
@@ -121,14 +119,7 @@ impl UpConv {
         gbias: Option<&mut [f32]>,
     ) {
         self.check(gw);
-        let patches = to_patches(gy, self.output(xs), KERNEL, xs);
-        let wide = TAPS * self.c_out;
-        let mut turned = vec![0.0; wide * self.c_in];
-        self.point().weight_gradient_on(isa, x, xs, &patches, &mut turned, None);
-        for (j, gw) in gw.iter_mut().enumerate() {
-            let (i, o, t) = (j / wide, j / TAPS % self.c_out, j % TAPS);
-            *gw = turned[(t * self.c_out + o) * self.c_in + i];
-        }
+        self.down().weight_gradient_on(isa, gy, self.output(xs), x, gw, None);
         if let Some(gbias) = gbias {
             channel_sums(gy, self.c_out, gbias);
         }

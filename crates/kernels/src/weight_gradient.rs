@@ -4,11 +4,18 @@ use crate::isa::{Isa, LANES, Vector};
 use crate::place::place;
 use crate::{Conv, Shape};
 use rayon::prelude::*;
+use std::borrow::Cow;
 
 /// Rows of the weight matrix in a register tile.
 const TILE: usize = 6;
 /// Parts that the rows of the result are cut into, each with sums of its own.
 const PARTS: usize = 16;
+/// Floats that the sums of all parts may take; large matrices get fewer parts.
+const SUMS: usize = 1 << 22;
+/// Rows of the weight matrix that one job holds, a multiple of [`TILE`].
+const PIECE: usize = 96;
+/// Floats of input and gradient that are gone through at once: a share of the second-level cache.
+const NEAR: usize = 1 << 14;
 
 /// See [`Conv::weight_gradient`].
 pub(crate) fn weight_gradient(
@@ -20,6 +27,7 @@ pub(crate) fn weight_gradient(
     gw: &mut [f32],
     gbias: Option<&mut [f32]>,
 ) {
+    let xs = conv.merged(xs);
     let ys = conv.output(xs);
     let taps = conv.taps();
     assert_eq!(xs.c, conv.c_in, "channels do not fit the convolution");
@@ -27,15 +35,9 @@ pub(crate) fn weight_gradient(
     assert_eq!(gw.len(), conv.c_out * conv.c_in * taps, "weights do not fit the convolution");
     let size = std::array::from_fn(|a| xs.space()[a] + 2 * conv.pad[a]);
     let padded = place(x, xs, [1; 3], conv.pad, size);
-    let job = Job {
-        x: &padded,
-        xs: xs.with(size, xs.c),
-        kernel: conv.kernel,
-        stride: conv.stride,
-        ys,
-        gy,
-        lanes: ys.c.next_multiple_of(LANES),
-    };
+    let lanes = ys.c.next_multiple_of(LANES);
+    let g = if lanes == ys.c { Cow::Borrowed(gy) } else { widen(gy, ys.c, lanes).into() };
+    let job = Job { x: &padded, xs: xs.with(size, xs.c), conv, ys, g: &g, lanes };
     let sums = job.run(isa);
     gw.par_chunks_mut(conv.c_in * taps).enumerate().for_each(|(o, gw)| {
         for (k, gw) in gw.iter_mut().enumerate() {
@@ -67,30 +69,42 @@ pub(crate) fn channel_sums(values: &[f32], channels: usize, sums: &mut [f32]) {
 }
 
 struct Job<'a> {
+    /// The padded input.
     x: &'a [f32],
     xs: Shape,
-    kernel: [usize; 3],
-    stride: [usize; 3],
+    conv: &'a Conv,
     ys: Shape,
-    gy: &'a [f32],
-    /// Output channels, rounded up to whole vectors.
+    /// The gradient of the result, its channels padded to whole vectors.
+    g: &'a [f32],
     lanes: usize,
 }
 
 impl Job<'_> {
     /// The matrix `[taps * in][lanes]`.
     fn run(&self, isa: Isa) -> Vec<f32> {
-        let rows = self.ys.n * self.ys.d * self.ys.h;
-        let each = rows.div_ceil(PARTS).max(1);
-        let len = self.kernel.iter().product::<usize>() * self.xs.c * self.lanes;
-        let parts: Vec<Vec<f32>> = (0..rows.div_ceil(each))
-            .into_par_iter()
-            .map(|p| {
-                let mut sums = vec![0.0f32; len];
-                (p * each..((p + 1) * each).min(rows)).for_each(|r| self.row(isa, r, &mut sums));
-                sums
-            })
-            .collect();
+        let (xs, ys, kernel, stride) = (self.xs, self.ys, self.conv.kernel, self.conv.stride);
+        let row = xs.w * xs.c;
+        // Where the input of each row of the result begins.
+        let start = |r: usize| {
+            let (oh, od, n) = (r % ys.h, r / ys.h % ys.d, r / (ys.h * ys.d));
+            ((n * xs.d + od * stride[0]) * xs.h + oh * stride[1]) * row
+        };
+        let starts: Vec<usize> = (0..ys.n * ys.d * ys.h).map(start).collect();
+        let run = kernel[2] * xs.c;
+        let len = kernel[0] * kernel[1] * run * self.lanes;
+        let each = starts.len().div_ceil((SUMS / len.max(1)).clamp(1, PARTS)).max(1);
+        let part = |(p, starts): (usize, &[usize])| {
+            let mut sums = vec![0.0f32; len];
+            let g = &self.g[p * each * ys.w * self.lanes..];
+            sums.par_chunks_mut(run * self.lanes).enumerate().for_each(|(t, sums)| {
+                let tap = (t / kernel[1] * xs.h + t % kernel[1]) * row;
+                sums.par_chunks_mut(PIECE * self.lanes).enumerate().for_each(|(k, sums)| {
+                    self.piece(isa, &self.x[tap + k * PIECE..], starts, g, sums);
+                });
+            });
+            sums
+        };
+        let parts: Vec<Vec<f32>> = starts.par_chunks(each).enumerate().map(part).collect();
         let mut total = vec![0.0f32; len];
         total.par_chunks_mut(4096).enumerate().for_each(|(i, total)| {
             for part in &parts {
@@ -100,25 +114,17 @@ impl Job<'_> {
         total
     }
 
-    /// Adds what one row of the result gives.
-    fn row(&self, isa: Isa, r: usize, sums: &mut [f32]) {
-        let (xs, ys) = (self.xs, self.ys);
-        let (oh, od, n) = (r % ys.h, r / ys.h % ys.d, r / (ys.h * ys.d));
-        let g = &self.gy[r * ys.w * ys.c..][..ys.w * ys.c];
-        let widened;
-        let g = if self.lanes == ys.c {
-            g
-        } else {
-            widened = widen(g, ys.c, self.lanes);
-            &widened
-        };
-        let run = self.kernel[2] * xs.c;
-        for (t, sums) in sums.chunks_exact_mut(run * self.lanes).enumerate() {
-            let (kd, kh) = (t / self.kernel[1], t % self.kernel[1]);
-            let start =
-                ((n * xs.d + od * self.stride[0] + kd) * xs.h + oh * self.stride[1] + kh) * xs.w * xs.c;
-            let x = &self.x[start..start + xs.w * xs.c];
-            outer(isa, x, self.stride[2] * xs.c, run, g, self.lanes, ys.w, sums);
+    /// Adds to some rows of the matrix what the rows of the result at `starts` give.
+    ///
+    /// Several rows go together: each tile of sums is fetched once for all of them, which is what
+    /// counts where rows are short and matrices large.
+    fn piece(&self, isa: Isa, x: &[f32], starts: &[usize], g: &[f32], sums: &mut [f32]) {
+        let (step, positions) = (self.conv.stride[2] * self.xs.c, self.ys.w);
+        let wide = positions * self.lanes;
+        let near = (NEAR / (self.xs.w * self.xs.c + wide).max(1)).max(1);
+        for (starts, g) in starts.chunks(near).zip(g.chunks(near * wide)) {
+            let rows = Rows { x, starts, step, run: sums.len() / self.lanes, positions };
+            outer(isa, &rows, &g[..starts.len() * wide], self.lanes, sums);
         }
     }
 }
@@ -132,28 +138,32 @@ fn widen(g: &[f32], channels: usize, lanes: usize) -> Vec<f32> {
     out
 }
 
-/// `sums[k][l] += sum over positions p of x[p * step + k] * g[p][l]`.
-#[allow(clippy::too_many_arguments)]
-fn outer(
-    isa: Isa,
-    x: &[f32],
+/// Runs of input floats, for rows of neighbouring positions.
+struct Rows<'a> {
+    x: &'a [f32],
+    /// Where each row begins.
+    starts: &'a [usize],
+    /// Floats between positions of a row.
     step: usize,
+    /// Floats of a run.
     run: usize,
-    g: &[f32],
-    lanes: usize,
     positions: usize,
-    sums: &mut [f32],
-) {
-    assert!(positions > 0 && (positions - 1) * step + run <= x.len());
-    assert_eq!(g.len(), positions * lanes);
-    assert_eq!(sums.len(), run * lanes);
-    let job = Outer { x: x.as_ptr(), step, g: g.as_ptr(), lanes, positions, sums: sums.as_mut_ptr() };
+}
+
+/// `sums[k][l] += sum over rows r and positions p of x[starts[r] + p * step + k] * g[r][p][l]`.
+fn outer(isa: Isa, x: &Rows, g: &[f32], lanes: usize, sums: &mut [f32]) {
+    assert!(x.positions > 0 && lanes.is_multiple_of(LANES));
+    let reach = (x.positions - 1) * x.step + x.run;
+    assert!(x.starts.iter().all(|s| s + reach <= x.x.len()));
+    assert_eq!(g.len(), x.starts.len() * x.positions * lanes);
+    assert_eq!(sums.len(), x.run * lanes);
+    let job = Outer { x, g: g.as_ptr(), lanes, sums: sums.as_mut_ptr() };
     // SAFETY: the asserts bound every access of `Outer::all`; `checked` is a set the processor has.
     unsafe {
         match isa.checked() {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => avx2(&job, run),
-            _ => job.all::<[f32; LANES]>(run),
+            Isa::Avx2 => avx2(&job),
+            _ => job.all::<[f32; LANES]>(),
         }
     }
 }
@@ -162,34 +172,35 @@ fn outer(
 /// As [`Outer::all`], and the processor has AVX2 and FMA.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn avx2(job: &Outer, run: usize) {
+unsafe fn avx2(job: &Outer) {
     // SAFETY: the caller's promise.
-    unsafe { job.all::<std::arch::x86_64::__m256>(run) }
+    unsafe { job.all::<std::arch::x86_64::__m256>() }
 }
 
-struct Outer {
-    x: *const f32,
-    step: usize,
+struct Outer<'a> {
+    x: &'a Rows<'a>,
+    /// `[rows][positions][lanes]`.
     g: *const f32,
     lanes: usize,
-    positions: usize,
+    /// `[run][lanes]`.
     sums: *mut f32,
 }
 
-impl Outer {
+impl Outer<'_> {
     /// # Safety
-    /// `x`, `g` and `sums` are valid for all rows `0..run`, positions and lanes.
+    /// Every run of `x` lies in its slice; `g` and `sums` are valid for their sizes; `lanes` is a
+    /// multiple of [`LANES`].
     #[inline(always)]
-    unsafe fn all<V: Vector>(&self, run: usize) {
+    unsafe fn all<V: Vector>(&self) {
         let mut lane = 0;
         // SAFETY: lane + vectors * LANES never passes `lanes`, a multiple of LANES.
         unsafe {
             while lane + 2 * LANES <= self.lanes {
-                self.columns::<V, 2>(run, lane);
+                self.columns::<V, 2>(lane);
                 lane += 2 * LANES;
             }
             if lane < self.lanes {
-                self.columns::<V, 1>(run, lane);
+                self.columns::<V, 1>(lane);
             }
         }
     }
@@ -197,8 +208,8 @@ impl Outer {
     /// # Safety
     /// As [`Outer::all`], for the lanes `lane..lane + B * LANES`.
     #[inline(always)]
-    unsafe fn columns<V: Vector, const B: usize>(&self, run: usize, lane: usize) {
-        let mut k = 0;
+    unsafe fn columns<V: Vector, const B: usize>(&self, lane: usize) {
+        let (mut k, run) = (0, self.x.run);
         // SAFETY: rows k.. up to the tile's height are within the run.
         unsafe {
             while k + TILE <= run {
@@ -224,14 +235,17 @@ impl Outer {
         unsafe {
             let at = |r: usize, b: usize| self.sums.add((k + r) * self.lanes + lane + b * LANES);
             let mut sums: [[V; B]; R] = std::array::from_fn(|r| std::array::from_fn(|b| V::load(at(r, b))));
-            for p in 0..self.positions {
-                let g = self.g.add(p * self.lanes + lane);
-                let g: [V; B] = std::array::from_fn(|b| V::load(g.add(b * LANES)));
-                let x = self.x.add(p * self.step + k);
-                for (r, sums) in sums.iter_mut().enumerate() {
-                    let value = V::splat(*x.add(r));
-                    for (sum, g) in sums.iter_mut().zip(g) {
-                        *sum = sum.add_product(value, g);
+            let (step, lanes, positions) = (self.x.step, self.lanes, self.x.positions);
+            for (row, start) in self.x.starts.iter().enumerate() {
+                let x = self.x.x.as_ptr().add(start + k);
+                let g = self.g.add(row * positions * lanes + lane);
+                for p in 0..positions {
+                    let g: [V; B] = std::array::from_fn(|b| V::load(g.add(p * lanes + b * LANES)));
+                    for (r, sums) in sums.iter_mut().enumerate() {
+                        let value = V::splat(*x.add(p * step + r));
+                        for (sum, g) in sums.iter_mut().zip(g) {
+                            *sum = sum.add_product(value, g);
+                        }
                     }
                 }
             }

@@ -97,6 +97,8 @@ fn the_shapes_that_the_networks_use() {
     check(conv(1, 32, [1, 7, 7], [1, 2, 2], [0, 3, 3]), s(3, 1, 16, 16, 1), 6);
     check(conv(32, 40, [1, 3, 3], [1, 2, 2], [0, 1, 1]), s(2, 1, 9, 8, 32), 7);
     check(conv(9, 33, [1; 3], [1, 2, 2], [0; 3]), s(2, 1, 8, 8, 9), 8);
+    // Long enough for several parts, groups of rows and pieces of the weight gradient.
+    check(conv(40, 24, [1, 1, 3], [1; 3], [0, 0, 1]), s(1, 2, 40, 90, 40), 9);
 }
 
 proptest! {
@@ -139,6 +141,13 @@ fn up_convolution_is_the_transpose_of_a_stride_2_convolution() {
     up.forward(&x, xs, &up.pack(&w), None, Act::None, &mut y);
     down.input_gradient(&x, ys, &w, &mut transposed);
     close(&y, &wide(&transposed));
+    let (bias, slope) = (values(5, 4), values(5, 5));
+    up.forward(&x, xs, &up.pack(&w), Some(&bias), Act::PRelu(&slope), &mut y);
+    let finished = |(i, v): (usize, &f32)| {
+        let v = f64::from(*v) + f64::from(bias[i % 5]);
+        if v < 0.0 { v * f64::from(slope[i % 5]) } else { v }
+    };
+    close(&y, &transposed.iter().enumerate().map(finished).collect::<Vec<_>>());
 
     let (mut gx, mut forward) = (vec![0.0; xs.len()], vec![0.0; xs.len()]);
     up.input_gradient(&gy, xs, &w, &mut gx);
