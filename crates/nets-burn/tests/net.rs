@@ -1,5 +1,7 @@
 //! The burn module against the executor, against finite differences, and against PyTorch.
 
+#![allow(clippy::unwrap_used)]
+
 use burn::tensor::{Device, Tensor, TensorData};
 use pleura_nets::{Executor, Layer, NetSpec, Op, Weights, specs};
 use pleura_nets_burn::{Net, Value};

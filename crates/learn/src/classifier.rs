@@ -1,0 +1,313 @@
+//! Training the patch classifier on candidate regions of phantoms.
+
+use crate::augment::AugmentConfig;
+use crate::candidates::{CLASSES, CaseRegions, IRRELEVANT, RegionRecipe};
+use crate::losses;
+use crate::pool::{Split, each_case, phantom_class, phantom_seed};
+use crate::rng::Rng;
+use crate::score_classifier::{self, Scored};
+use crate::trainer::{Pass, Schedule, Task, train};
+use crate::{AdamWConfig, Error, Result, Summary, weights_sha256};
+use burn::tensor::{Device, Tensor, TensorData};
+use pleura_nets::{
+    Calibration, FORMAT, InputRecipe, Model, ModelManifest, NetSpec, PatchRecipe, Precision, Preprocessing,
+    Weights, specs,
+};
+use pleura_nets_burn::Net;
+use pleura_phantom::{Grid, Phantom, RenderOptions, render};
+use pleura_screen::LoadedDetector;
+use pleura_volume::Progress;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Which of the paper's two classifiers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClassifierNetwork {
+    /// With the relative distance-from-edge.
+    LocationAttention,
+    /// Without.
+    Resnet18,
+}
+
+/// How the classifier is trained. Every number not in the paper is ours.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClassifierConfig {
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Which network.
+    pub network: ClassifierNetwork,
+    /// Slices of a patch: 1 for the 2D form.
+    pub slab: usize,
+    /// Phantoms to train on, of the three classes in turn.
+    pub cases: usize,
+    /// Phantoms to validate and calibrate on.
+    pub validation_cases: usize,
+    /// Edge of the voxels on which phantoms are rendered, mm.
+    pub spacing_mm: f64,
+    /// Every so-manieth phantom is rendered on a scanner's raster instead, with thick slices; 0: none.
+    pub scanner_every: usize,
+    /// Steps; 0: as many as fit into `minutes`.
+    pub steps: u64,
+    /// Minutes of training steps when `steps` is 0 (rendering and validation come on top).
+    pub minutes: f64,
+    /// Patches a step, the three classes alike.
+    pub batch: usize,
+    /// Edge of a patch in pixels.
+    pub pixels: usize,
+    /// Edge of a patch, mm.
+    pub edge_mm: f32,
+    /// Pixels by which a patch is shifted, either way.
+    pub shift: usize,
+    /// Share of the target spread over all classes.
+    pub label_smoothing: f32,
+    /// Share by which running statistics move towards those of a batch.
+    pub norm_momentum: f32,
+    /// Steps between checkpoints.
+    pub checkpoint_every: u64,
+    /// What patches go through on the fly.
+    pub augment: AugmentConfig,
+    /// The optimiser.
+    pub optimizer: AdamWConfig,
+}
+
+impl Default for ClassifierConfig {
+    fn default() -> Self {
+        Self {
+            seed: 2,
+            network: ClassifierNetwork::LocationAttention,
+            slab: 1,
+            cases: 240,
+            validation_cases: 60,
+            spacing_mm: 1.5,
+            scanner_every: 6,
+            steps: 0,
+            minutes: 10.0,
+            batch: 32,
+            pixels: 64,
+            edge_mm: 64.0,
+            shift: 6,
+            label_smoothing: 0.05,
+            norm_momentum: 0.05,
+            checkpoint_every: 200,
+            augment: AugmentConfig::default(),
+            optimizer: AdamWConfig { learning_rate: 1e-3, ..AdamWConfig::default() },
+        }
+    }
+}
+
+impl ClassifierConfig {
+    fn check(&self) -> Result<()> {
+        let wrong = |what: &str| Err(Error::Config(what.into()));
+        if self.batch == 0 || self.cases == 0 || self.validation_cases == 0 {
+            return wrong("`batch`, `cases` and `validation_cases` must be positive");
+        }
+        if !(16..=256).contains(&self.pixels) || !(8.0..=300.0).contains(&self.edge_mm) {
+            return wrong("`pixels` must be 16 to 256 and `edge_mm` 8 to 300");
+        }
+        if !(1..=16).contains(&self.slab) || self.shift > 64 {
+            return wrong("`slab` must be 1 to 16 and `shift` at most 64");
+        }
+        if !(1.0..=5.0).contains(&self.spacing_mm) {
+            return wrong("`spacing_mm` must lie between 1 and 5");
+        }
+        if self.steps == 0 && !(self.minutes > 0.0) {
+            return wrong("either `steps` or `minutes` must be positive");
+        }
+        Ok(())
+    }
+
+    fn spec(&self) -> NetSpec {
+        match self.network {
+            ClassifierNetwork::LocationAttention => specs::location_attention(CLASSES.len(), self.slab),
+            ClassifierNetwork::Resnet18 => specs::resnet18(CLASSES.len(), self.slab),
+        }
+    }
+
+    /// The window of the detector; the chest wall stays visible, it tells where the pleura is.
+    fn input(&self) -> InputRecipe {
+        InputRecipe { low_hu: -1000.0, high_hu: 400.0, outside_hu: None, mask_margin: 0 }
+    }
+
+    fn patch(&self) -> PatchRecipe {
+        PatchRecipe {
+            edge_mm: self.edge_mm,
+            pixels: self.pixels,
+            slab: self.slab,
+            slab_step_mm: 2.5,
+            neighbour_mm: 2.5,
+            // Distances are 0 to about 0.2 of the diagonal: times 10 they are of the order of 1.
+            distance_scale: 10.0,
+        }
+    }
+
+    pub(crate) fn regions<'a>(&self, detector: &'a LoadedDetector) -> RegionRecipe<'a> {
+        RegionRecipe { detector, input: self.input(), patch: self.patch(), margin: self.shift }
+    }
+
+    /// The phantom `index` of a split.
+    pub(crate) fn phantom(&self, split: Split, index: usize) -> Phantom {
+        let scanner = self.scanner_every > 0 && (index / 3) % self.scanner_every == 0;
+        let grid = if scanner { Grid::Scanner } else { Grid::Detector { spacing_mm: self.spacing_mm } };
+        let seed = phantom_seed(self.seed, split, index);
+        render(phantom_class(index), seed, &RenderOptions { grid, ..RenderOptions::default() })
+    }
+
+    pub(crate) fn manifest(
+        &self,
+        notes: BTreeMap<String, String>,
+        calibration: Calibration,
+    ) -> ModelManifest {
+        ModelManifest {
+            format: FORMAT,
+            name: match self.network {
+                ClassifierNetwork::LocationAttention => "pleura-classifier".into(),
+                ClassifierNetwork::Resnet18 => "pleura-classifier-resnet18".into(),
+            },
+            version: env!("CARGO_PKG_VERSION").into(),
+            spec: self.spec(),
+            preprocessing: Preprocessing::Classifier {
+                input: self.input(),
+                patch: self.patch(),
+                classes: CLASSES.map(String::from).to_vec(),
+                calibration,
+            },
+            trained_on: format!(
+                "Candidate regions of {} synthetic chest CTs of the phantom generator (validated and calibrated on {} others); no patient data.",
+                self.cases, self.validation_cases
+            ),
+            generator: Some(pleura_phantom::GENERATOR.into()),
+            notes,
+        }
+    }
+
+    fn notes(&self, steps: u64, detector: &str, scored: &Scored) -> BTreeMap<String, String> {
+        BTreeMap::from([
+            ("seed".to_string(), self.seed.to_string()),
+            ("steps".to_string(), steps.to_string()),
+            ("cases".to_string(), self.cases.to_string()),
+            ("detector-sha256".to_string(), detector.to_string()),
+            ("validation-patch-accuracy".to_string(), format!("{:.3}", scored.patch_accuracy)),
+            ("validation-case-accuracy".to_string(), format!("{:.3}", scored.case_accuracy)),
+        ])
+    }
+}
+
+/// The classifier's step.
+struct Classify<'a> {
+    config: &'a ClassifierConfig,
+    recipe: RegionRecipe<'a>,
+    cases: Vec<CaseRegions>,
+    /// For each class the cases that have a region of it.
+    holders: [Vec<usize>; 3],
+}
+
+impl Classify<'_> {
+    /// One training example: image, feature, label. Class first, then case, region and patch, so
+    /// that the two pneumonias and cases with few regions count as much as the others.
+    fn example(&self, step: u64, slot: usize) -> Option<(Vec<f32>, f32, usize)> {
+        let c = self.config;
+        let mut rng = Rng::at(c.seed, &[4, step, slot as u64]);
+        let class = slot % CLASSES.len();
+        let class = if self.holders[class].is_empty() { IRRELEVANT } else { class };
+        let case = *self.holders[class].get(rng.below(self.holders[class].len()))?;
+        let fitting: Vec<_> = self.cases[case].regions.iter().filter(|r| r.label == class).collect();
+        let region = fitting.get(rng.below(fitting.len()))?;
+        let patch = region.patches.get(rng.below(region.patches.len()))?;
+        let mut shift = || rng.below(2 * c.shift + 1);
+        let shift = [shift(), shift()];
+        let mirror = [rng.chance(0.5), rng.chance(0.5)];
+        let distance = patch.distance * (1.0 + 0.05 * rng.normal());
+        let image = self.recipe.view(patch, shift, mirror, Some((&c.augment, &mut rng)));
+        Some((image, (distance * f64::from(self.recipe.patch.distance_scale)) as f32, class))
+    }
+}
+
+impl Task for Classify<'_> {
+    fn curves(&self) -> &[&'static str] {
+        &["loss", "accuracy"]
+    }
+
+    fn pass(&self, step: u64, net: &mut Net, device: &Device) -> Result<Pass> {
+        let c = self.config;
+        let examples: Option<Vec<_>> =
+            (0..c.batch).into_par_iter().with_max_len(1).map(|slot| self.example(step, slot)).collect();
+        let examples = examples.ok_or_else(|| Error::Config("no candidate region to learn from".into()))?;
+        let images: Vec<f32> = examples.iter().flat_map(|e| e.0.iter().copied()).collect();
+        let features: Vec<f32> = examples.iter().map(|e| e.1).collect();
+        let labels: Vec<usize> = examples.iter().map(|e| e.2).collect();
+        let image = TensorData::new(images, [c.batch, c.slab, c.pixels, c.pixels, 1]);
+        let takes = net.spec().features > 0;
+        let features = takes.then(|| Tensor::from_data(TensorData::new(features, [c.batch, 1]), device));
+        let outputs = net.forward_train(Tensor::from_data(image, device), features, c.norm_momentum)?;
+        let logits = outputs.first().map(|o| o.to_vec()).transpose()?.unwrap_or_default();
+        let loss = losses::classes(&logits, CLASSES.len(), &labels, c.label_smoothing);
+        let right =
+            |(row, label): (&[f32], &usize)| (0..row.len()).all(|k| k == *label || row[k] < row[*label]);
+        let hits = logits.chunks(CLASSES.len()).zip(&labels).filter(|(r, l)| right((r, l))).count();
+        let values = vec![loss.value, hits as f64 / labels.len() as f64];
+        Ok(Pass { outputs, gradients: vec![loss.gradient], values })
+    }
+}
+
+/// Trains the classifier on candidate regions of phantoms, among them what `detector` proposes, and
+/// writes `classifier.safetensors`, `curves.csv`, `curves.svg` and `metrics.json` into `out_dir`,
+/// with `checkpoint/` beside them. Goes on from the checkpoint as [`crate::train_detector`] does.
+///
+/// # Errors
+/// As [`crate::train_detector`]; also when `detector` is no detector.
+pub fn train_classifier(
+    config: &ClassifierConfig,
+    detector: &Model,
+    out_dir: &Path,
+    progress: &dyn Progress,
+) -> Result<Summary> {
+    config.check()?;
+    let mut text = serde_json::to_value(config).map_err(|e| Error::Config(e.to_string()))?;
+    // Other proposals make other training data: the detector belongs to the configuration.
+    if let Some(settings) = text.as_object_mut() {
+        settings.insert("detector".into(), detector.sha256.clone().into());
+    }
+    let text = text.to_string();
+    crate::checkpoint::load(&crate::checkpoint::path(out_dir), &text)?;
+    let loaded = LoadedDetector::new(detector.clone()).map_err(|e| Error::Stage(e.to_string()))?;
+    let spec = config.spec();
+    let initial = Weights::init(&spec, config.seed)?;
+    let recipe = config.regions(&loaded);
+    let cases = each_case(config.cases, "cutting training patches", progress, |i| {
+        recipe.regions(&config.phantom(Split::Training, i))
+    })?;
+    let holders = [0, 1, 2].map(|class| {
+        let holds = |i: &usize| cases[*i].regions.iter().any(|r| r.label == class);
+        (0..cases.len()).filter(holds).collect()
+    });
+    let task = Classify { config, recipe, cases, holders };
+    let schedule = Schedule {
+        steps: config.steps,
+        minutes: config.minutes,
+        checkpoint_every: config.checkpoint_every,
+        optimizer: &config.optimizer,
+        config: text,
+        title: "training the classifier",
+    };
+    let state = train(&task, &spec, initial, &schedule, out_dir, progress)?;
+    drop(task);
+    let scored = score_classifier::score(config, &loaded, &state.weights, progress)?;
+    let manifest =
+        config.manifest(config.notes(state.step, &detector.sha256, &scored), scored.calibration.clone());
+    let sha = weights_sha256(&state.weights);
+    let path = out_dir.join("classifier.safetensors");
+    let model_sha256 = Model::new(manifest, state.weights)?.save(&path, Precision::F16)?;
+    let summary = Summary {
+        steps: state.step,
+        weights_sha256: sha,
+        model: path,
+        model_sha256,
+        metrics: scored.metrics(),
+    };
+    crate::write_metrics(out_dir, &summary)?;
+    Ok(summary)
+}
