@@ -203,7 +203,7 @@ impl Painter<'_> {
             self.paint(bubble, [bubble[0] + 24.0, bubble[1] - 4.0, bubble[2] - 12.0], size, -1000.0);
         }
         for _ in 0..r.poisson(3.0) {
-            let p = [r.range(-0.5, 0.8) * ax, -ay * r.range(0.3, 0.85), -r.range(45.0, 110.0)];
+            let p = [r.range(0.25, 0.8) * ax, -ay * r.range(0.3, 0.85), -r.range(50.0, 110.0)];
             let d = r.direction();
             let size = r.range(3.0, 13.0);
             self.paint(p, std::array::from_fn(|a| p[a] + d[a] * 22.0), size + 2.0, 30.0);

@@ -59,7 +59,7 @@ const COVID: ClassLook = ClassLook {
     spread: 0.16,        // ours
     radius: (12.5, 0.55), // labels: runs of 16 slices of 2 mm (8 to 32)
     kinds: [0.56, 0.30, 0.14], // Bai: ground-glass in 91 %
-    margin: (1.0, 11.0), // Liu: clearer margins; range ours
+    margin: (1.5, 13.0), // Liu: clearer margins; range ours
     paving: 0.24,        // Yin: more often; share ours
     reversed_halo: 0.05, // ours
     band: 0.16,          // Yin: linear opacities more often; share ours
@@ -83,7 +83,7 @@ const INFLUENZA: ClassLook = ClassLook {
     spread: 0.18,     // ours
     radius: (11.5, 0.6), // labels, pneumonia: runs of 23 slices but fewer of them; Lin: same volume
     kinds: [0.50, 0.30, 0.20], // Bai: 68 % ground-glass; Lin, Liu: no difference
-    margin: (1.5, 15.0), // Liu: less clear
+    margin: (2.0, 15.0), // Liu: less clear
     paving: 0.14,     // Yin
     reversed_halo: 0.03, // ours
     band: 0.07,       // Yin

@@ -178,8 +178,10 @@ impl Lesion {
             hu += f * self.paving * (1.0 - wall / 0.55).clamp(0.0, 1.0);
         }
         if let Some((share, t)) = self.core {
-            let g =
-                step(share * 1.15, share * 0.75, radius) * envelope * (0.85 + 0.3 * grain).clamp(0.0, 1.0);
+            // the core is patches where the texture is densest, more of them towards the middle
+            let patch = tiles.fractal.at(self.texture.place(at.p).map(|v| v * 0.4));
+            let solid = step(-0.3, 0.3, share + 0.25 * patch - radius);
+            let g = solid * envelope * (0.85 + 0.3 * grain).clamp(0.0, 1.0);
             hu = hu.max(g * (t - at.hu));
         }
         Some(Effect { hu: hu.max(0.0) * self.strength, counts: envelope > 0.4 && f > 0.08 })

@@ -40,10 +40,10 @@ pub(crate) struct Planner<'a> {
 
 /// A lesion with neutral settings, to be shaped by its maker.
 pub(crate) fn plain(rng: &mut Rng, center: [f32; 3], radius: f32, margin: f32, second: bool) -> Lesion {
-    let stretch: [f32; 3] = std::array::from_fn(|_| rng.range(0.75, 1.45));
+    let stretch: [f32; 3] = std::array::from_fn(|_| rng.range(0.7, 1.5));
     let turn = rng.rotation();
     let frame = std::array::from_fn(|a| turn[a].map(|c| c / stretch[a]));
-    let warp_mm = (radius * rng.range(0.1, 0.38)).min(7.0);
+    let warp_mm = (radius * rng.range(0.12, 0.45)).min(9.0);
     let warp_scale = (radius * rng.range(0.45, 0.9)).clamp(2.0, 18.0);
     let reach = radius * 1.5 + margin + 2.2 * warp_mm + 1.0;
     Lesion {
@@ -161,6 +161,11 @@ impl Planner<'_> {
             l.shape = Shape::Band(rng.range(5.0, 18.0));
             l.radius *= 1.5;
             l.reach = l.reach.map(|r| r * 1.5);
+        } else if peripheral && rng.chance(0.45) {
+            // most lesions at the pleura are wider than deep
+            l.shape = Shape::Band(l.radius * rng.range(0.7, 1.5));
+            l.radius *= 1.15;
+            l.reach = l.reach.map(|r| r * 1.15);
         } else if !peripheral && rng.chance(look.cuff) {
             let cuff = rng.range(1.5, 5.0);
             let reach = l.radius * 1.6 + 8.0;
@@ -199,9 +204,9 @@ impl Planner<'_> {
 
     fn fill(&self, rng: &mut Rng, l: &mut Lesion, kind: usize) {
         let look = self.look;
-        let patchy = rng.chance(0.65);
+        let patchy = rng.chance(0.75);
         l.density =
-            if patchy { (rng.range(0.55, 0.9), rng.range(0.08, 0.35)) } else { (0.95, rng.range(0.02, 0.1)) };
+            if patchy { (rng.range(0.4, 0.8), rng.range(0.15, 0.45)) } else { (0.95, rng.range(0.02, 0.1)) };
         if rng.chance(0.4) {
             l.lobule = rng.range(0.2, 0.8);
         }
@@ -214,7 +219,7 @@ impl Planner<'_> {
             }
             1 => {
                 l.target = Target::Above(rng.log_range(120.0, 450.0));
-                l.core = Some((rng.range(0.3, 0.75), rng.range(-150.0, 50.0)));
+                l.core = Some((rng.range(0.25, 0.65), rng.range(-250.0, 50.0)));
                 if rng.chance(look.paving) {
                     l.paving = rng.range(60.0, 200.0);
                 }

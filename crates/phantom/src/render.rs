@@ -110,6 +110,7 @@ pub fn render(class: Class, seed: u64, options: &RenderOptions) -> Phantom {
     if let Some(look) = look {
         thicken_vessels(&mut Rng::new(case, 15), &mut trees, &lesions, look.thick_vessels);
     }
+    trees.move_some(&mut Rng::new(seed_here, 17), &fields);
     let peripheral = peripheral_share(&fields, &lesions);
     let table_y = body.half[1] * 1.05 + body.fat + 32.0;
     let scene = Scene { body, fields, look: tissue, trees, painted, lesions, table_y };
@@ -134,7 +135,7 @@ fn draw_trees(body: &mut Rng, case: &mut Rng, look: Option<&classes::ClassLook>)
     let mucus = case.chance(look.map_or(0.05, |l| l.mucus));
     TreeLook {
         tips: 1500 + body.below(1500),
-        tip_mm: body.range(0.34, 0.5),
+        tip_mm: body.range(0.32, 0.47),
         airway: body.range(0.62, 0.95) * if thick && case.chance(0.4) { 1.35 } else { 1.0 },
         wall: body.range(0.16, 0.26) * if thick { 1.8 } else { 1.0 },
         mucus: if mucus { 0.35 } else { 0.02 },

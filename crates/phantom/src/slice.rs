@@ -39,6 +39,7 @@ pub(crate) struct Buckets {
     pub walls: Vec<Vec<u32>>,
     pub lumens: Vec<Vec<u32>>,
     pub plugs: Vec<Vec<u32>>,
+    pub ghosts: Vec<Vec<u32>>,
     pub painted: Vec<Vec<u32>>,
 }
 
@@ -81,6 +82,7 @@ impl Buckets {
             walls: plain(&scene.trees.walls),
             lumens: plain(&scene.trees.lumens),
             plugs: plain(&scene.trees.plugs),
+            ghosts: plain(&scene.trees.ghosts),
             painted: bucket(scene.painted.items.iter().map(|p| (&p.tube, p.tall)), z0, dz, n, blur),
         }
     }
@@ -124,60 +126,13 @@ impl Scene {
             let item = &self.painted.items[i as usize];
             draw(r, z, &item.tube, item.tall, |k, c| out.hu[k] += c * (item.hu - out.hu[k]));
         }
-        self.layer(
-            r,
-            z,
-            &b.vessels[index],
-            &self.trees.vessels,
-            s,
-            |h, c| h + c * (self.look.blood - h).max(0.0),
-            &mut out.hu,
-        );
-        self.layer(
-            r,
-            z,
-            &b.walls[index],
-            &self.trees.walls,
-            s,
-            |h, c| h + c * (self.look.wall - h).max(0.0),
-            &mut out.hu,
-        );
-        self.layer(r, z, &b.lumens[index], &self.trees.lumens, s, |h, c| h + c * (-985.0 - h), &mut out.hu);
-        self.layer(
-            r,
-            z,
-            &b.plugs[index],
-            &self.trees.plugs,
-            s,
-            |h, c| h + c * (10.0 - h).max(0.0),
-            &mut out.hu,
-        );
+        let (t, hu, blood, wall) = (&self.trees, &mut out.hu, self.look.blood, self.look.wall);
+        layer(r, z, &b.ghosts[index], &t.ghosts, &mut s.layer, |h, c| h + 0.5 * c * (blood - h).max(0.0), hu);
+        layer(r, z, &b.vessels[index], &t.vessels, &mut s.layer, |h, c| h + c * (blood - h).max(0.0), hu);
+        layer(r, z, &b.walls[index], &t.walls, &mut s.layer, |h, c| h + c * (wall - h).max(0.0), hu);
+        layer(r, z, &b.lumens[index], &t.lumens, &mut s.layer, |h, c| h + c * (-985.0 - h), hu);
+        layer(r, z, &b.plugs[index], &t.plugs, &mut s.layer, |h, c| h + c * (10.0 - h).max(0.0), hu);
         out
-    }
-
-    /// Tubes of one kind: their greatest cover at each pixel, then one blend, so that joints do not show.
-    #[allow(clippy::too_many_arguments)]
-    fn layer(
-        &self,
-        r: &Raster,
-        z: f32,
-        ids: &[u32],
-        tubes: &[Tube],
-        s: &mut Scratch,
-        blend: impl Fn(f32, f32) -> f32,
-        hu: &mut [f32],
-    ) {
-        s.layer.clear();
-        s.layer.resize(r.nx * r.ny, 0.0);
-        let layer = &mut s.layer;
-        for &i in ids {
-            draw(r, z, &tubes[i as usize], 1.0, |k, c| layer[k] = layer[k].max(c));
-        }
-        for (h, &c) in hu.iter_mut().zip(layer.iter()) {
-            if c > 0.0 {
-                *h = blend(*h, c);
-            }
-        }
     }
 
     fn row(&self, r: &Raster, iy: usize, z: f32, hu: &mut [f32], labels: &mut [u8], s: &mut Scratch) {
@@ -247,6 +202,31 @@ impl Scene {
             hu += air * (lung - hu);
         }
         hu
+    }
+}
+
+/// Tubes of one kind: their greatest cover at each pixel, then one blend, so that joints do not show.
+fn layer(
+    r: &Raster,
+    z: f32,
+    ids: &[u32],
+    tubes: &[Tube],
+    cover: &mut Vec<f32>,
+    blend: impl Fn(f32, f32) -> f32,
+    hu: &mut [f32],
+) {
+    if ids.is_empty() {
+        return;
+    }
+    cover.clear();
+    cover.resize(r.nx * r.ny, 0.0);
+    for &i in ids {
+        draw(r, z, &tubes[i as usize], 1.0, |k, c| cover[k] = cover[k].max(c));
+    }
+    for (h, &c) in hu.iter_mut().zip(cover.iter()) {
+        if c > 0.0 {
+            *h = blend(*h, c);
+        }
     }
 }
 

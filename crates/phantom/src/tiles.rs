@@ -12,11 +12,13 @@ pub(crate) struct Tile {
 
 impl Tile {
     /// Value at a point in lattice units, trilinear, periodic.
+    #[inline]
     pub fn at(&self, p: [f32; 3]) -> f32 {
         let mask = (1usize << self.bits) - 1;
-        let floor = p.map(f32::floor);
-        let f: [f32; 3] = std::array::from_fn(|a| p[a] - floor[a]);
-        let i0 = floor.map(|v| (v as i32 as usize) & mask);
+        // a cast and a correction: much faster than calling floor
+        let floor = p.map(|v| v as i32 - i32::from(v < 0.0));
+        let f: [f32; 3] = std::array::from_fn(|a| p[a] - floor[a] as f32);
+        let i0 = floor.map(|v| v as usize & mask);
         let i1 = i0.map(|v| (v + 1) & mask);
         let row = |z: usize, y: usize| {
             let base = (z << (2 * self.bits)) | (y << self.bits);

@@ -15,6 +15,8 @@ pub(crate) struct Trees {
     pub lumens: Vec<Tube>,
     /// Airway lumina that are filled with mucus.
     pub plugs: Vec<Tube>,
+    /// Second images of vessels that moved while they were scanned, drawn at half their density.
+    pub ghosts: Vec<Tube>,
 }
 
 /// How the trees of a case look.
@@ -92,6 +94,28 @@ impl Trees {
         }
         central_airways(&mut Rng::new(seed, 24), body, look, &mut out);
         out
+    }
+}
+
+impl Trees {
+    /// Doubles vessels beside the beating heart and above the breathing diaphragm.
+    pub fn move_some(&mut self, rng: &mut Rng, fields: &Fields) {
+        use crate::body::{DIAPHRAGM, HEART};
+        let heart = if rng.chance(0.6) { rng.range(0.8, 3.5) } else { 0.0 };
+        let breath = if rng.chance(0.35) { rng.range(1.0, 5.0) } else { 0.0 };
+        let (beat, reach) = (rng.direction(), rng.range(8.0, 22.0));
+        for t in self.vessels.iter().filter(|t| t.r > 0.45) {
+            let v = fields.at(t.p);
+            let by_heart = heart * (1.0 - v[HEART].max(0.0) / reach).max(0.0);
+            let by_breath = breath * (1.0 + v[DIAPHRAGM].min(0.0) / 30.0).max(0.0);
+            if by_heart + by_breath > 0.6 {
+                let shift = |p: [f32; 3]| {
+                    let z = if p[2] > 0.0 { by_breath } else { -by_breath };
+                    [p[0] + beat[0] * by_heart, p[1] + beat[1] * by_heart + 0.5 * by_breath, p[2] + z]
+                };
+                self.ghosts.push(Tube::new(shift(t.p), shift(t.q), t.r));
+            }
+        }
     }
 }
 
