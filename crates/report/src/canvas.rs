@@ -12,10 +12,12 @@ use std::convert::Infallible;
 
 /// Palette indices below this are greys from black to white.
 pub const GREYS: u8 = 128;
-/// First of 64 indices: eight greys times eight strengths of the infection tint.
+/// First of the tinted greys: [`TINT_GREYS`] for each of [`STRENGTHS`].
 const TINTS: u8 = GREYS;
+const TINT_GREYS: u8 = 24;
+const STRENGTHS: u8 = 4;
 /// First of the named colours.
-const NAMED: u8 = TINTS + 64;
+const NAMED: u8 = TINTS + TINT_GREYS * STRENGTHS;
 
 /// A colour of the palette.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,10 +46,13 @@ impl Ink {
         Self((brightness.clamp(0.0, 1.0) * f32::from(GREYS - 1)).round() as u8)
     }
 
-    /// A grey tinted with the colour of infection; `strength` 0 to 1.
+    /// A grey tinted with the colour of infection; `strength` 0 (no tint) to 1.
     pub fn tinted(brightness: f32, strength: f32) -> Self {
-        let step = |v: f32| (v.clamp(0.0, 1.0) * 7.0).round() as u8;
-        Self(TINTS + 8 * step(brightness) + step(strength))
+        let step = |v: f32, most: u8| (v.clamp(0.0, 1.0) * f32::from(most)).round() as u8;
+        match step(strength, STRENGTHS) {
+            0 => Self::grey(brightness),
+            s => Self(TINTS + TINT_GREYS * (s - 1) + step(brightness, TINT_GREYS - 1)),
+        }
     }
 
     /// The colour of the infection type at this place in the model's classes.
@@ -61,9 +66,9 @@ impl Ink {
         match self.0 {
             i if i < GREYS => [mix(0.0, 255.0, f32::from(i) / f32::from(GREYS - 1)); 3],
             i if i < NAMED => {
-                let (grey, strength) = ((i - TINTS) / 8, (i - TINTS) % 8);
-                let base = f32::from(grey) / 7.0 * 255.0;
-                let t = f32::from(strength) / 7.0 * 0.85;
+                let (strength, grey) = ((i - TINTS) / TINT_GREYS + 1, (i - TINTS) % TINT_GREYS);
+                let base = f32::from(grey) / f32::from(TINT_GREYS - 1) * 255.0;
+                let t = f32::from(strength) / f32::from(STRENGTHS) * 0.85;
                 [mix(base, 255.0, t), mix(base, 150.0, t), mix(base, 30.0, t)]
             }
             i => NAMED_COLOURS

@@ -12,7 +12,7 @@ use pleura_volume::{Volume, VoxelBox};
 const WINDOW_HU: [f32; 2] = [-750.0, 50.0];
 
 /// Infected depth that is tinted fully, mm.
-const FULL_TINT_MM: f32 = 30.0;
+const FULL_TINT_MM: f32 = 24.0;
 
 /// Sums along the depth (y) of the part shown; x fastest, rows from the head down.
 struct Projection {
@@ -72,9 +72,7 @@ fn paint(canvas: &mut Canvas, view: &View, projection: &Projection) {
         for x in 0..view.size[0] {
             let at = view.voxel([x, y]);
             let brightness = (projection.mean_hu.at(at) - WINDOW_HU[0]) / (WINDOW_HU[1] - WINDOW_HU[0]);
-            let tint = projection.infected_mm.at(at) / FULL_TINT_MM;
-            // Half of the first of seven strengths: fainter tints would round to none.
-            let ink = if tint > 0.07 { Ink::tinted(brightness, tint) } else { Ink::grey(brightness) };
+            let ink = Ink::tinted(brightness, projection.infected_mm.at(at) / FULL_TINT_MM);
             canvas.set(x + view.left, y + STRIP, ink);
         }
     }

@@ -55,7 +55,7 @@ struct RegionCard<'a> {
 struct PatchRow {
     slice: usize,
     place: &'static str,
-    label: String,
+    kind: String,
     percents: Vec<String>,
     distance: String,
 }
@@ -149,7 +149,7 @@ fn card<'a>(r: &'a RegionPart, png: &[u8]) -> RegionCard<'a> {
     let patch = |(i, p): (usize, &crate::document::PatchPart)| PatchRow {
         slice: p.slice_index,
         place: PLACES.get(i).copied().unwrap_or(""),
-        label: label(&p.kind),
+        kind: p.kind.clone(),
         percents: names.iter().map(|n| percent(p.probabilities.get(n).copied().unwrap_or(0.0))).collect(),
         distance: format!("{:.3}", p.distance_from_edge),
     };
@@ -163,7 +163,7 @@ fn card<'a>(r: &'a RegionPart, png: &[u8]) -> RegionCard<'a> {
             Side::Left => "left lung",
         },
         patches: r.patches.iter().enumerate().map(patch).collect(),
-        classes: names.iter().map(|n| label(n)).collect(),
+        classes: names.clone(),
         size: format!("{x:.0} × {y:.0} × {z:.0} mm"),
         image: data_uri(png),
     }

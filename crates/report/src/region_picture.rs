@@ -83,8 +83,8 @@ pub fn draw(volume: &Volume<i16>, case: &Case, region: &RegionPart) -> Canvas {
         let [x, y] = nearest(view.voxel(pixel), [nx, ny]);
         mask.at([x, y, z])
     };
-    outline(&mut canvas, &view, Ink::LUNG, |p| label(lungs, p));
     outline(&mut canvas, &view, Ink::INFECTED, |p| label(&case.infection, p));
+    outline(&mut canvas, &view, Ink::LUNG, |p| label(lungs, p));
     let ink = ink(case, &region.kind);
     canvas.frame(view.face([b.min[0], b.min[1]]), view.face([b.max[0], b.max[1]]), 2, ink);
     let from = view.pixel(centre);
@@ -113,10 +113,10 @@ fn title(region: &RegionPart, line: Option<EdgeLine>) -> String {
     };
     let away = match line {
         Some(line) => format!("{:.0} mm to the edge", line.length_mm),
-        None => "centre outside the lung".into(),
+        None => "outside the lung".into(),
     };
     format!(
-        "{} {} {:.2}  {side}, slice {}, {away}",
+        "#{} {} {:.2}  {side}, slice {}, {away}",
         region.id, region.kind, region.confidence, region.slice_index
     )
 }

@@ -1,4 +1,5 @@
 //! report.json and report.html of a case made by hand.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

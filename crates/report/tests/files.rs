@@ -1,4 +1,5 @@
 //! The report's folder and the table of cases.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

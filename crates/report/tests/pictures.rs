@@ -1,5 +1,6 @@
 //! Where things are drawn, pixel by pixel. The scan of `common` is drawn at ten pixels a voxel,
 //! below a title strip of 18 pixels.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! The whole pipeline with random weights: what it says is meaningless, how it hangs together is not.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 
