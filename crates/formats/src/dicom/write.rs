@@ -144,7 +144,7 @@ fn common(volume: &Volume<i16>, t: &DicomTags, uid: &dyn Fn(&str) -> String) -> 
         text(tags::PATIENT_POSITION, VR::CS, "HFS"),
         text(tags::STUDY_INSTANCE_UID, VR::UI, &uid("study")),
         text(tags::SERIES_INSTANCE_UID, VR::UI, &uid("series")),
-        text(tags::STUDY_ID, VR::SH, ""),
+        text(tags::STUDY_ID, VR::SH, "1"),
         text(tags::SERIES_NUMBER, VR::IS, "1"),
         text(tags::ACQUISITION_NUMBER, VR::IS, "1"),
         (tags::IMAGE_ORIENTATION_PATIENT, VR::DS, decimals(&[x[0], x[1], x[2], y[0], y[1], y[2]])),

@@ -1,5 +1,5 @@
 //! Shared by the tests of this crate.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 use dicom_object::{DefaultDicomObject, open_file};
 use pleura_formats::{DicomTags, Error, Limits, Scan, find_sources, read, write_dicom_series};
@@ -42,7 +42,7 @@ pub fn one(path: &Path) -> Result<Scan, Error> {
 
 /// The reason why the scan at `path` is refused; checks that the message names `file`.
 pub fn refusal(path: &Path, file: &str) -> String {
-    let message = one(path).err().expect("it should be refused").to_string();
+    let message = one(path).unwrap_err().to_string();
     assert!(message.contains(file), "{message:?} should name {file}");
     message
 }
