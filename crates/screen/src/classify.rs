@@ -60,8 +60,8 @@ fn batch(
     let outputs =
         classifier.executor.run(&images.concat(), size, takes_features.then_some(features.as_slice()))?;
     let logits = outputs.first().map_or(&[][..], |t| &t.data);
-    if logits.len() != sites.len() * classifier.classes.len() {
-        let what = format!("classifier gave {} values for {} patches", logits.len(), sites.len());
+    if logits.len() != sites.len() * classifier.classes.len() || !logits.iter().all(|l| l.is_finite()) {
+        let what = format!("the classifier gave no sound value for each class of {} patches", sites.len());
         return Err(Error::Network(pleura_nets::NetsError::Input(what)));
     }
     let temperature = match profile {
