@@ -51,15 +51,22 @@ pub(crate) fn scan(scene: &Scene, seed: u64, options: &RenderOptions) -> Scan {
     let (hu, labels) = slices(scene, &stack, &look, seed);
     let r = &stack.raster;
     let spacing = f64::from(r.dx);
-    let origin = [f64::from(r.x0) + offset[0], f64::from(r.y0) + offset[1], f64::from(stack.z0) + offset[2]];
+    // short decimals in the files
+    let origin = [f64::from(r.x0) + offset[0], f64::from(r.y0) + offset[1], f64::from(stack.z0) + offset[2]]
+        .map(|v: f64| (v * 8.0).round() / 8.0);
     let geometry =
-        Geometry::axis_aligned([r.nx, r.ny, stack.slices], origin, [spacing, spacing, f64::from(stack.dz)]);
+        Geometry::axis_aligned([r.nx, r.ny, stack.slices], origin, [spacing, spacing, hundredths(stack.dz)]);
     Scan {
         hu: Volume { geometry, data: hu },
         labels,
         slice_mm,
         noise_hu: f64::from(look.noise_hu * stack.gain),
     }
+}
+
+/// Rounded to a hundredth of a millimetre.
+fn hundredths(v: f32) -> f64 {
+    (f64::from(v) * 100.0).round() / 100.0
 }
 
 /// Edge of the field of view and its centre, mm: the lungs always fit, the body not always.

@@ -2,7 +2,8 @@
 
 use pleura_formats::{Limits, find_sources, read};
 use pleura_phantom::{
-    Class, GENERATOR, Grid, RenderOptions, load_truth, render, save_dicom, save_nifti, save_truth,
+    Class, GENERATOR, Grid, RenderOptions, TruthRegion, load_truth, render, save_dicom, save_nifti,
+    save_truth,
 };
 
 #[test]
@@ -27,6 +28,10 @@ fn a_phantom_comes_back_from_dicom_and_nifti_as_it_was() {
     }
     let truth = load_truth(&dir.path().join("truth")).unwrap();
     assert_eq!((truth.generator.as_str(), truth.class, truth.seed), (GENERATOR, Class::Covid19, 2));
-    assert_eq!((truth.regions, truth.latents.lesions), (p.regions, p.latents.lesions));
+    assert_eq!((truth.regions.len(), truth.latents.lesions), (p.regions.len(), p.latents.lesions));
+    for (a, b) in truth.regions.iter().zip(&p.regions) {
+        let corners = |r: &TruthRegion| [r.box_mm.min, r.box_mm.max].concat();
+        assert!(corners(a).iter().zip(corners(b)).all(|(a, b)| (a - b).abs() < 1e-9));
+    }
     assert!(load_truth(dir.path()).is_err());
 }
