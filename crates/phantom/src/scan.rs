@@ -107,7 +107,7 @@ fn scanner_stack(
     let raster = raster(dx, n, centre, (0.45 * dx).max(0.36 * sub), truncated.then_some(fov));
     (
         Stack { raster, slices, z0: z[0] + dz / 2.0, dz, planes, profile, kernel: true, gain: 1.0 },
-        f64::from(thickness),
+        hundredths(thickness),
     )
 }
 
@@ -130,7 +130,7 @@ fn detector_stack(
     let raster = raster(dx, n, centre, 0.42 * dx, truncated.then_some(fov));
     (
         Stack { raster, slices, z0: z[0] + dx / 2.0, dz: dx, planes: 1, profile, kernel: false, gain },
-        f64::from(thickness),
+        hundredths(thickness),
     )
 }
 
