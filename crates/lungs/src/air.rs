@@ -165,10 +165,11 @@ fn measure(coarse: &Coarse, pieces: &Components, void: &[bool]) -> Vec<Patch> {
 
 /// Median HU of outside air; -1000 where there is too little of it, or where it is implausible.
 fn outside_level(coarse: &Coarse, pieces: &Components, outer: &[bool]) -> f64 {
-    let mut counts = vec![0usize; 1000];
+    // From -1200 HU to where no air is left: a foam table is no measure of it.
+    let mut counts = vec![0usize; 500];
     for (&hu, &label) in coarse.hu.data.iter().zip(&pieces.labels.data) {
-        if label > 0 && outer[label as usize] {
-            counts[(i32::from(hu) + 1200).clamp(0, 999) as usize] += 1;
+        if label > 0 && outer[label as usize] && hu < -700 {
+            counts[(i32::from(hu) + 1200).clamp(0, 499) as usize] += 1;
         }
     }
     let total: usize = counts.iter().sum();

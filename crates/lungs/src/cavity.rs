@@ -14,8 +14,9 @@ use rayon::prelude::*;
 const DIRECTIONS: usize = 60;
 /// Bone, HU.
 const BONE_HU: i16 = 180;
-/// Pleura lies this far within the ribs, mm.
-const RIB_TO_PLEURA_MM: f64 = 3.0;
+/// Blur of the surfaces, mm: consolidation is soft tissue like its surroundings, so a surface that
+/// is read off elsewhere may lie this far outwards.
+const BLUR_MM: f32 = 3.0;
 /// Lung that reaches this share of the expected radius touches the wall.
 const CONTACT: f64 = 0.75;
 /// Height over which the nearest rib is looked for, mm.
@@ -27,7 +28,7 @@ const STALK_MM: f64 = 28.0;
 /// The right dome stands higher than the left by about this, mm.
 const DOME_STEP_MM: f64 = 12.0;
 /// A floor this far above plain anatomy is a fissure or the heart, mm.
-const HEART_STEP_MM: f64 = 35.0;
+const HEART_STEP_MM: f64 = 20.0;
 /// How far the recesses reach below the domes, mm.
 const RECESS_MM: f64 = 70.0;
 /// Height of the apices above the end of the trachea; where lung ends lower than `LOW_APEX_MM`
@@ -67,6 +68,11 @@ struct Seen {
     medial: Vec<f32>,
     /// Lowest slice: row, column (steps from the midline); infinite where there is no lung.
     floor: Vec<f32>,
+}
+
+/// Whether an entry of a wall's table looks sideways.
+fn is_lateral(i: usize) -> bool {
+    (DIRECTIONS / 4..DIRECTIONS * 3 / 4).contains(&(i % DIRECTIONS))
 }
 
 /// Side, direction and radius of a pixel.
@@ -265,16 +271,21 @@ impl Cavity {
 
     fn walls(&self, own: &[f32], other: &[f32], ribs: &[f32]) -> Vec<f32> {
         let expected = self.expected_reach(own, other);
+        // The midline is never exact: compare the sides where both touch the wall.
+        let touches = |i: &usize| own[*i].min(other[*i]) >= 0.9 * expected[*i];
+        let mut ratios: Vec<f32> =
+            (0..own.len()).filter(touches).filter(|&i| is_lateral(i)).map(|i| own[i] / other[i]).collect();
+        ratios.sort_by(f32::total_cmp);
+        let scale = ratios.get(ratios.len() / 2).map_or(1.0, |r| r.clamp(0.85, 1.18));
         let wall: Vec<f32> = (0..own.len())
             .map(|i| {
                 let reach = own[i].max(other[i]);
-                let ribs = ribs[i] - RIB_TO_PLEURA_MM as f32;
                 let wall = if own[i] >= CONTACT as f32 * expected[i] {
                     own[i].max(other[i].min(1.1 * own[i]))
                 } else if reach >= CONTACT as f32 * expected[i] {
-                    reach
+                    reach * scale
                 } else {
-                    ribs.min(1.03 * expected[i])
+                    ribs[i].min(1.03 * expected[i])
                 };
                 wall * self.cap(i / DIRECTIONS)
             })
@@ -361,13 +372,13 @@ impl Cavity {
         (heart as f32, spine as f32)
     }
 
-    /// Whether the pixel `i` of slice `z` at `p` should be lung; the margin narrows every side.
+    /// Whether the pixel `i` of slice `z` at `p` should be lung.
     pub fn holds(&self, i: usize, z: usize, p: &Polar) -> bool {
         let [nx, ny, _] = self.size;
         let y = i / nx;
-        p.radius_mm <= self.wall[p.side][z * DIRECTIONS + p.direction]
-            && p.lateral_mm >= self.medial[p.side][z * ny + y]
-            && z as f32 >= self.floor[p.side][y * nx + self.column(p.lateral_mm)]
+        p.radius_mm <= self.wall[p.side][z * DIRECTIONS + p.direction] + BLUR_MM
+            && p.lateral_mm >= self.medial[p.side][z * ny + y] - BLUR_MM
+            && z as f32 >= self.floor[p.side][y * nx + self.column(p.lateral_mm)] - 0.5
     }
 
     /// Label of the side of a pixel.

@@ -89,8 +89,9 @@ pub fn find(
     let (mut lungs, middle) = sides::label_lungs(&coarse, &air, &airway.mask, options);
     let blocked = [&airway.mask, &air.outside];
     fill::fill(&coarse, &mut lungs, &blocked, options);
-    if options.recover_consolidation {
-        recover::recover(&coarse, &air, &mut lungs, &blocked, middle, airway.trachea, options);
+    if options.recover_consolidation
+        && recover::recover(&coarse, &air, &mut lungs, &blocked, middle, airway.trachea)
+    {
         fill::fill(&coarse, &mut lungs, &blocked, options);
     }
     step(4)?;

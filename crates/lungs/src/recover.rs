@@ -1,6 +1,5 @@
 //! Consolidated lung that touches the pleura, and so is not enclosed by air.
 
-use crate::LungOptions;
 use crate::air::Air;
 use crate::cavity::Cavity;
 use crate::coarse::Coarse;
@@ -13,15 +12,18 @@ const TISSUE_HU: std::ops::Range<i16> = -300..130;
 const BRONCHUS_HU: i16 = -160;
 /// Pieces of gas larger than this are bowel, ml.
 const BOWEL_ML: f64 = 3.0;
+/// How far the blurred edge of the lung reaches, mm.
+const LUNG_EDGE_MM: f64 = 4.0;
 /// What a ball of this radius does not fit into is no consolidation but a mismatch of surfaces, mm.
 const BALL_MM: f64 = 9.0;
 /// How far the thin rims around a consolidation reach, mm: recesses, the angle to the spine.
 const CORNER_MM: f64 = 20.0;
-/// Smallest consolidation that is added, ml.
-const LEAST_ML: f64 = 30.0;
+/// Smallest consolidation that is added, ml, and the gas that its bronchi hold at least.
+const LEAST_ML: f64 = 60.0;
+const GAS_ML: f64 = 0.25;
 
 /// Adds airless lung: what the chest cavity holds and the aerated lung does not fill, where it is
-/// thick and holds bronchi with air in them.
+/// thick and holds bronchi with air in them. Tells whether it added any.
 pub(crate) fn recover(
     coarse: &Coarse,
     air: &Air,
@@ -29,16 +31,12 @@ pub(crate) fn recover(
     blocked: &[&Mask],
     middle_x: f64,
     trachea: Option<[usize; 2]>,
-    _options: &LungOptions,
-) {
+) -> bool {
     let gas = bronchi(coarse, air, lungs, blocked);
-    let Some(first) = Cavity::new(coarse, lungs, middle_x, trachea, [false; 2]) else { return };
+    let Some(first) = Cavity::new(coarse, lungs, middle_x, trachea, [false; 2]) else { return false };
     let sunk = sunk_sides(&first, &gas);
-    if std::env::var("DBG").is_ok() {
-        eprintln!("gas {} sunk {:?}", gas.iter().filter(|&&g| g).count(), sunk);
-    }
     let cavity = if sunk.contains(&true) {
-        let Some(c) = Cavity::new(coarse, lungs, middle_x, trachea, sunk) else { return };
+        let Some(c) = Cavity::new(coarse, lungs, middle_x, trachea, sunk) else { return false };
         c
     } else {
         first
@@ -55,6 +53,10 @@ pub(crate) fn recover(
             u8::from(fits)
         })
         .collect();
+    let gas_within = empty.iter().zip(&gas).filter(|&(&e, &g)| e != 0 && g).count();
+    if (gas_within as f64) * coarse.voxel_ml() < GAS_ML {
+        return false;
+    }
     let empty = coarse.mask(empty);
     let thick = open(&empty, Structuring::Ball { radius_mm: BALL_MM });
     let parts = connected_components(&thick, Connectivity::Six);
@@ -64,20 +66,13 @@ pub(crate) fn recover(
     }
     let keep: Vec<bool> = (0..parts.sizes.len())
         .map(|l| {
-            let ml = parts.sizes[l] as f64 * coarse.voxel_ml();
-            if std::env::var("DBG").is_ok() && l > 0 && ml > 5.0 {
-                eprintln!(
-                    "part {l} {ml:.0} ml gas {} = {:.5}",
-                    with_gas[l],
-                    with_gas[l] as f64 / parts.sizes[l] as f64
-                );
-            }
-            l > 0 && ml >= LEAST_ML && with_gas[l] > 0
+            let [ml, gas_ml] = [parts.sizes[l], with_gas[l]].map(|n| n as f64 * coarse.voxel_ml());
+            l > 0 && ml >= LEAST_ML && gas_ml >= GAS_ML
         })
         .collect();
     let kept = parts.labels.map(|l| u8::from(keep[l as usize]));
     if kept.data.iter().all(|&v| v == 0) {
-        return;
+        return false;
     }
     // Back out into the corners that the ball left.
     let grown = dilate(&kept, Structuring::Ball { radius_mm: CORNER_MM });
@@ -86,6 +81,7 @@ pub(crate) fn recover(
             *v = Cavity::label(&polar[i % plane]);
         }
     }
+    true
 }
 
 /// Gas in small pieces that is neither lung nor trachea.
@@ -99,7 +95,8 @@ fn bronchi(coarse: &Coarse, air: &Air, lungs: &Mask, blocked: &[&Mask]) -> Vec<b
     let pieces = connected_components(&coarse.mask(dark), Connectivity::TwentySix);
     let most = (BOWEL_ML / coarse.voxel_ml()) as usize;
     // The blurred edge of the lung is dark too: gas has soft tissue all around.
-    let near_lung = dilate(&lungs.map(|v| u8::from(v != 0)), Structuring::Ball { radius_mm: 5.0 });
+    let voxels = coarse.hu.geometry.spacing_mm.map(|s| 2 * (LUNG_EDGE_MM / s).round().max(1.0) as usize + 1);
+    let near_lung = dilate(&lungs.map(|v| u8::from(v != 0)), Structuring::Box { voxels });
     pieces
         .labels
         .data
