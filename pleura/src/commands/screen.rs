@@ -3,7 +3,7 @@
 use crate::bars::Bar;
 use crate::cli::{Profile, Screen};
 use crate::failure::{DONE, FAILED, REFUSED, exit_code, sentence};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use pleura_formats::{Limits, Source, find_sources, read};
 use pleura_report::{
     CaseRow, Document, Meta, ModelInfo, REPORT_JSON, Software, Status, cases_csv, summary_line,
@@ -37,7 +37,8 @@ impl Job {
         progress.stage("reading", 0);
         let scan = read(source, &Limits::default())?;
         let read_s = start.elapsed().as_secs_f64();
-        let case = pleura_screen::screen(&scan.volume, &self.models, &self.options, progress)?;
+        let case = pleura_screen::screen(&scan.volume, &self.models, &self.options, progress)
+            .with_context(|| source.path.display().to_string())?;
         progress.stage("report", 0);
         let facts = self.models.facts().map(|f| ModelInfo {
             role: role_name(f.role).into(),
@@ -97,7 +98,7 @@ fn done_before(a: &Screen, dir: &Path) -> Option<Document> {
     if !a.resume {
         return None;
     }
-    serde_json::from_slice(&std::fs::read(dir.join(REPORT_JSON)).ok()?).ok()
+    Document::read(&dir.join(REPORT_JSON)).ok()
 }
 
 fn print(a: &Screen, name: &str, document: &Document) -> Result<()> {
