@@ -1,7 +1,8 @@
 //! How far a lung mask can be trusted.
 
-use crate::{LungOptions, LungStatus};
+use crate::{LEFT, LungOptions, LungStatus, RIGHT};
 use pleura_volume::Mask;
+use rayon::prelude::*;
 
 /// Less lung than this in total is no chest, ml.
 const NO_CHEST_ML: f64 = 300.0;
@@ -19,7 +20,9 @@ struct Side {
 
 /// Status and reasons for a mask on any grid.
 pub(crate) fn judge(mask: &Mask, cut_at_side: bool, options: &LungOptions) -> (LungStatus, Vec<String>) {
-    let [right, left] = crate::volumes_ml(mask);
+    let counts = counts(mask);
+    let [right, left] =
+        [0, 1].map(|s| counts.iter().map(|c| c[s]).sum::<usize>() as f64 * mask.geometry.voxel_ml());
     let side = |name, ml| Side { name, ml };
     let sides = [side("right", right), side("left", left)];
     if right + left == 0.0 {
@@ -38,8 +41,8 @@ pub(crate) fn judge(mask: &Mask, cut_at_side: bool, options: &LungOptions) -> (L
         return (LungStatus::NotFound, vec![reason]);
     }
     let mut reasons = Vec::new();
-    let (cut_top, cut_base) = cut_ends(mask);
-    let span = span_mm(mask);
+    let (cut_top, cut_base) = cut_ends(&counts);
+    let span = span(&counts) as f64 * mask.geometry.spacing_mm[2];
     if (cut_top || cut_base) && span < options.lung_height_mm {
         let part = if cut_top { "bases" } else { "tops" };
         let reason = format!("Only the {part} of the lungs ({span:.0} mm) are in the scan.");
@@ -82,17 +85,24 @@ fn missing(sides: &[Side; 2]) -> Vec<String> {
     out
 }
 
+/// Voxels of each lung in each slice: all that the judgement needs, in one pass over the mask.
+fn counts(mask: &Mask) -> Vec<[usize; 2]> {
+    let plane = mask.size()[0] * mask.size()[1];
+    let count = |slice: &[u8]| [RIGHT, LEFT].map(|l| slice.iter().filter(|&&v| v == l).count());
+    mask.data.par_chunks(plane.max(1)).map(count).collect()
+}
+
 /// Whether much lung meets the last (head) and the first (foot) slice.
-fn cut_ends(mask: &Mask) -> (bool, bool) {
-    let area = |z: usize| mask.slice(z).iter().filter(|&&v| v != 0).count() as f64;
-    let areas: Vec<f64> = (0..mask.size()[2]).map(area).collect();
+fn cut_ends(counts: &[[usize; 2]]) -> (bool, bool) {
+    let areas: Vec<f64> = counts.iter().map(|[r, l]| (r + l) as f64).collect();
     let limit = CUT_SHARE * areas.iter().copied().fold(0.0, f64::max);
     let cut = |end: Option<&f64>| end.is_some_and(|&a| a > limit);
     (cut(areas.last()), cut(areas.first()))
 }
 
-/// Height of the lungs from the first to the last slice that shows them, mm.
-fn span_mm(mask: &Mask) -> f64 {
-    let slices = mask.bounding_box(|v| v != 0).map_or(0, |b| b.size()[2]);
-    slices as f64 * mask.geometry.spacing_mm[2]
+/// Slices from the first to the last that shows lung.
+fn span(counts: &[[usize; 2]]) -> usize {
+    let shows = |c: &[usize; 2]| c[0] + c[1] > 0;
+    let first = counts.iter().position(shows).unwrap_or(0);
+    counts.iter().rposition(shows).map_or(0, |last| last + 1 - first)
 }

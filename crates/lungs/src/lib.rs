@@ -12,6 +12,7 @@ mod air;
 mod airway;
 mod cavity;
 mod coarse;
+mod costal;
 mod edge;
 mod fill;
 mod judge;
@@ -89,6 +90,9 @@ pub fn find(
     let (mut lungs, middle) = sides::label_lungs(&coarse, &air, &airway.mask, options);
     let blocked = [&airway.mask, &air.outside];
     fill::fill(&coarse, &mut lungs, &blocked, options);
+    if options.recover_consolidation {
+        costal::close_dents(&coarse, &mut lungs, &blocked, middle);
+    }
     if options.recover_consolidation
         && recover::recover(&coarse, &air, &mut lungs, &blocked, middle, airway.trachea)
     {

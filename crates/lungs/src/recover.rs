@@ -34,6 +34,12 @@ pub(crate) fn recover(
 ) -> bool {
     let gas = bronchi(coarse, air, lungs, blocked);
     let Some(first) = Cavity::new(coarse, lungs, middle_x, trachea, [false; 2]) else { return false };
+    let polar = first.polar_plane();
+    let plane = polar.len();
+    let within = |&i: &usize| gas[i] && first.is_core(i / plane, &polar[i % plane]);
+    if ((0..gas.len()).filter(within).count() as f64) * coarse.voxel_ml() < GAS_ML {
+        return false;
+    }
     let sunk = sunk_sides(&first, &gas);
     let cavity = if sunk.contains(&true) {
         let Some(c) = Cavity::new(coarse, lungs, middle_x, trachea, sunk) else { return false };
@@ -41,8 +47,6 @@ pub(crate) fn recover(
     } else {
         first
     };
-    let polar = cavity.polar_plane();
-    let plane = polar.len();
     let empty: Vec<u8> = (0..lungs.data.len())
         .into_par_iter()
         .map(|i| {

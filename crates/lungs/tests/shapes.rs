@@ -90,8 +90,8 @@ fn lungs_are_found_and_told_apart_and_nothing_else_is() {
     assert!(share(&lungs, Some(RIGHT), in_right) > 0.98);
     assert!(share(&lungs, Some(LEFT), in_left) > 0.98);
     assert!(share(&lungs, None, in_nodule) > 0.99);
-    assert!(share(&lungs, None, in_plaque) > 0.75);
-    assert!(share(&lungs, None, in_trachea) < 0.01);
+    assert!(share(&lungs, None, in_plaque) > 0.75, "{}", share(&lungs, None, in_plaque));
+    assert!(share(&lungs, None, in_trachea) < 0.01, "{}", share(&lungs, None, in_trachea));
     assert!(share(&lungs, None, in_stomach) < 0.01);
     assert!(share(&lungs, None, |p| in_heart(p) && !in_right(p)) < 0.06);
     let stray = |p| !in_right(p) && !in_left(p) && !in_heart(p);
