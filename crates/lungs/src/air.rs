@@ -2,6 +2,7 @@
 
 use crate::coarse::Coarse;
 use pleura_volume::{Components, Mask, connected_components_2d};
+use rayon::prelude::*;
 
 /// A piece of air within one slice.
 #[derive(Debug, Clone, Copy)]
@@ -82,8 +83,8 @@ const CUT_MM2: f64 = 1500.0;
 /// chest even where the airway leads out of the body elsewhere.
 pub(crate) fn find(coarse: &Coarse, below_hu: i16) -> Air {
     let void = framed_void(coarse);
-    let air: Vec<u8> =
-        coarse.hu.data.iter().zip(&void).map(|(&hu, &void)| u8::from(hu < below_hu && !void)).collect();
+    let hu = coarse.hu.data.par_iter().zip(&void);
+    let air: Vec<u8> = hu.map(|(&hu, &void)| u8::from(hu < below_hu && !void)).collect();
     let pieces = connected_components_2d(&coarse.mask(air), false);
     let mut patches = measure(coarse, &pieces, &void);
     let outer: Vec<bool> = patches.iter().map(|p| p.framed > 0).collect();
@@ -114,7 +115,7 @@ pub(crate) fn find(coarse: &Coarse, below_hu: i16) -> Air {
             _ => (1, 0),
         }
     };
-    let (inner, outside) = (0..coarse.hu.data.len()).map(class).unzip();
+    let (inner, outside) = (0..coarse.hu.data.len()).into_par_iter().map(class).unzip();
     Air { inner: coarse.mask(inner), outside: coarse.mask(outside), pieces, patches, cut, level_hu }
 }
 

@@ -37,7 +37,7 @@ pub(crate) fn recover(
     let polar = first.polar_plane();
     let plane = polar.len();
     let within = |&i: &usize| gas[i] && first.is_core(i / plane, &polar[i % plane]);
-    if ((0..gas.len()).filter(within).count() as f64) * coarse.voxel_ml() < GAS_ML {
+    if ((0..gas.len()).into_par_iter().filter(within).count() as f64) * coarse.voxel_ml() < GAS_ML {
         return false;
     }
     let sunk = sunk_sides(&first, &gas);
@@ -91,6 +91,7 @@ pub(crate) fn recover(
 /// Gas in small pieces that is neither lung nor trachea.
 fn bronchi(coarse: &Coarse, air: &Air, lungs: &Mask, blocked: &[&Mask]) -> Vec<bool> {
     let dark: Vec<u8> = (0..lungs.data.len())
+        .into_par_iter()
         .map(|i| {
             let free = lungs.data[i] == 0 && blocked.iter().all(|b| b.data[i] == 0);
             u8::from(free && air.outside.data[i] == 0 && coarse.hu.data[i] < BRONCHUS_HU)
@@ -104,7 +105,7 @@ fn bronchi(coarse: &Coarse, air: &Air, lungs: &Mask, blocked: &[&Mask]) -> Vec<b
     pieces
         .labels
         .data
-        .iter()
+        .par_iter()
         .enumerate()
         .map(|(i, &l)| l > 0 && pieces.sizes[l as usize] <= most && near_lung.data[i] == 0)
         .collect()

@@ -7,6 +7,7 @@ use pleura_volume::{
     Components, Connectivity, Mask, VoxelBox, component_boxes, connected_components,
     distance_transform_slices,
 };
+use rayon::prelude::*;
 
 /// Lung is denser than outside air in at least this share of its interior; bowel gas has next to none.
 const DENSER_SHARE: f64 = 0.25;
@@ -33,10 +34,20 @@ struct Piece {
     outside_contact: usize,
 }
 
+impl Piece {
+    fn add(&mut self, other: &Self) {
+        self.voxels += other.voxels;
+        self.sum_x += other.sum_x;
+        self.interior += other.interior;
+        self.denser += other.denser;
+        self.outside_contact += other.outside_contact;
+    }
+}
+
 /// Labels the aerated lung 1 right, 2 left on the reduced grid; all 0 when there is none. Also
 /// gives the midline of the body, pixels along x.
 pub(crate) fn label_lungs(coarse: &Coarse, air: &Air, airway: &Mask, options: &LungOptions) -> (Mask, f64) {
-    let open = air.inner.data.iter().zip(&airway.data).map(|(&a, &w)| a & (1 - w)).collect();
+    let open = air.inner.data.par_iter().zip(&airway.data).map(|(&a, &w)| a & (1 - w)).collect();
     let parts = connected_components(&coarse.mask(open), Connectivity::Six);
     let pieces = measure(coarse, air, &parts);
     let boxes = component_boxes(&parts);
@@ -63,7 +74,7 @@ pub(crate) fn label_lungs(coarse: &Coarse, air: &Air, airway: &Mask, options: &L
     for &i in lungs.iter().filter(|&&i| pieces[i].voxels >= large) {
         side[i] = side_of(i);
     }
-    let paint = |side: &[u8]| coarse.mask(parts.labels.data.iter().map(|&l| side[l as usize]).collect());
+    let paint = |side: &[u8]| coarse.mask(parts.labels.data.par_iter().map(|&l| side[l as usize]).collect());
     let mut out = paint(&side);
     let beside = slice_boxes(&out);
     for &i in lungs.iter().filter(|&&i| pieces[i].voxels < large) {
@@ -89,8 +100,8 @@ fn measure(coarse: &Coarse, air: &Air, parts: &Components) -> Vec<Piece> {
     let [nx, ny, nz] = coarse.hu.size();
     let labels = &parts.labels.data;
     let dense = (air.level_hu + DENSER_HU) as i16;
-    let mut pieces = vec![Piece::default(); parts.sizes.len()];
-    for z in 0..nz {
+    let none = || vec![Piece::default(); parts.sizes.len()];
+    let add_slice = |mut pieces: Vec<Piece>, z: usize| {
         for y in 0..ny {
             let row = (z * ny + y) * nx;
             for x in 0..nx {
@@ -120,8 +131,14 @@ fn measure(coarse: &Coarse, air: &Air, parts: &Components) -> Vec<Piece> {
                     usize::from((z > 0 && outside(i - nx * ny)) || (z + 1 < nz && outside(i + nx * ny)));
             }
         }
-    }
-    pieces
+        pieces
+    };
+    let sum = |mut a: Vec<Piece>, b: Vec<Piece>| {
+        a.iter_mut().zip(b).for_each(|(a, b)| a.add(&b));
+        a
+    };
+    // Sums of whole numbers: the order in which the slices come does not matter.
+    (0..nz).into_par_iter().with_min_len(16).fold(none, add_slice).reduce(none, sum)
 }
 
 /// Middle of the body along x over the slices of a box, pixels.
