@@ -16,6 +16,8 @@ const BOWEL_ML: f64 = 3.0;
 const LUNG_EDGE_MM: f64 = 4.0;
 /// What a ball of this radius does not fit into is no consolidation but a mismatch of surfaces, mm.
 const BALL_MM: f64 = 9.0;
+/// With less aerated lung than this the scan shows no chest to expect a cavity in, ml.
+const AERATED_ML: f64 = 500.0;
 /// How far the thin rims around a consolidation reach, mm: recesses, the angle to the spine.
 const CORNER_MM: f64 = 20.0;
 /// Smallest consolidation that is added, ml, and the gas that its bronchi hold at least.
@@ -32,6 +34,10 @@ pub(crate) fn recover(
     middle_x: f64,
     trachea: Option<[usize; 2]>,
 ) -> bool {
+    let aerated = lungs.data.par_iter().filter(|&&v| v != 0).count();
+    if (aerated as f64) * coarse.voxel_ml() < AERATED_ML {
+        return false;
+    }
     let gas = bronchi(coarse, air, lungs, blocked);
     let Some(first) = Cavity::new(coarse, lungs, middle_x, trachea, [false; 2]) else { return false };
     let polar = first.polar_plane();
