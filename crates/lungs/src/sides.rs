@@ -17,6 +17,8 @@ const OUTSIDE_CONTACT: f64 = 0.05;
 /// Pieces of at least one part in this many of the largest are lung wherever they lie; smaller
 /// ones only between large ones.
 const LARGE_PART: usize = 8;
+/// A small piece closer to the midline than this is gas in the oesophagus or a bronchus, mm.
+const OESOPHAGUS_MM: f64 = 22.0;
 /// Two lungs in one piece: the second piece holds less than this share of the first ...
 const SECOND_SHARE: f64 = 0.12;
 /// ... and each side of the midline at least this share of the piece.
@@ -78,6 +80,10 @@ pub(crate) fn label_lungs(coarse: &Coarse, air: &Air, airway: &Mask, options: &L
     let mut out = paint(&side);
     let beside = slice_boxes(&out);
     for &i in lungs.iter().filter(|&&i| pieces[i].voxels < large) {
+        let x = pieces[i].sum_x / pieces[i].voxels as f64;
+        if (x - middle).abs() * coarse.hu.geometry.spacing_mm[0] < OESOPHAGUS_MM {
+            continue;
+        }
         let own = side_of(i);
         if beside(&boxes[i], own) || (joined && beside(&boxes[i], side[main])) {
             side[i] = own;
