@@ -2,11 +2,12 @@
 
 use crate::augment::AugmentConfig;
 use crate::candidates::{CLASSES, CaseRegions, IRRELEVANT, RegionRecipe};
+use crate::checkpoint::State;
 use crate::losses;
-use crate::pool::{Split, each_case, phantom_class, phantom_seed};
+use crate::pool::{Split, each_case, phantom_class, phantom_seed, phantom_texture};
 use crate::rng::Rng;
 use crate::score_classifier::{self, Scored};
-use crate::trainer::{Pass, Schedule, Task, train};
+use crate::trainer::{Pass, Schedule, Task, finished, train};
 use crate::{AdamWConfig, Error, Result, Summary, weights_sha256};
 use burn::tensor::{Device, Tensor, TensorData};
 use pleura_nets::{
@@ -114,7 +115,7 @@ impl ClassifierConfig {
         if !(1.0..=5.0).contains(&self.spacing_mm) {
             return wrong("`spacing_mm` must lie between 1 and 5");
         }
-        if self.steps == 0 && !(self.minutes > 0.0) {
+        if self.steps == 0 && (self.minutes.is_nan() || self.minutes <= 0.0) {
             return wrong("either `steps` or `minutes` must be positive");
         }
         Ok(())
@@ -150,10 +151,14 @@ impl ClassifierConfig {
 
     /// The phantom `index` of a split.
     pub(crate) fn phantom(&self, split: Split, index: usize) -> Phantom {
-        let scanner = self.scanner_every > 0 && (index / 3) % self.scanner_every == 0;
+        let scanner = self.scanner_every > 0 && (index / 3).is_multiple_of(self.scanner_every);
         let grid = if scanner { Grid::Scanner } else { Grid::Detector { spacing_mm: self.spacing_mm } };
         let seed = phantom_seed(self.seed, split, index);
-        render(phantom_class(index), seed, &RenderOptions { grid, ..RenderOptions::default() })
+        render(
+            phantom_class(index),
+            seed,
+            &RenderOptions { grid, texture: phantom_texture(split, index), ..RenderOptions::default() },
+        )
     }
 
     pub(crate) fn manifest(
@@ -272,11 +277,39 @@ pub fn train_classifier(
         settings.insert("detector".into(), detector.sha256.clone().into());
     }
     let text = text.to_string();
-    crate::checkpoint::load(&crate::checkpoint::path(out_dir), &text)?;
     let loaded = LoadedDetector::new(detector.clone()).map_err(|e| Error::Stage(e.to_string()))?;
+    let state = match finished(out_dir, &text)? {
+        Some(state) => state,
+        None => fit(config, &loaded, text, out_dir, progress)?,
+    };
+    let scored = score_classifier::score(config, &loaded, &state.weights, progress)?;
+    let manifest =
+        config.manifest(config.notes(state.step, &detector.sha256, &scored), scored.calibration.clone());
+    let sha = weights_sha256(&state.weights);
+    let path = out_dir.join("classifier.safetensors");
+    let model_sha256 = Model::new(manifest, state.weights)?.save(&path, Precision::F16)?;
+    let summary = Summary {
+        steps: state.step,
+        weights_sha256: sha,
+        model: path,
+        model_sha256,
+        metrics: scored.metrics(),
+    };
+    crate::write_metrics(out_dir, &summary)?;
+    Ok(summary)
+}
+
+/// Cuts the patches of the training phantoms and trains on them.
+fn fit(
+    config: &ClassifierConfig,
+    detector: &LoadedDetector,
+    text: String,
+    out_dir: &Path,
+    progress: &dyn Progress,
+) -> Result<State> {
     let spec = config.spec();
     let initial = Weights::init(&spec, config.seed)?;
-    let recipe = config.regions(&loaded);
+    let recipe = config.regions(detector);
     let cases = each_case(config.cases, "cutting training patches", progress, |i| {
         recipe.regions(&config.phantom(Split::Training, i))
     })?;
@@ -293,21 +326,5 @@ pub fn train_classifier(
         config: text,
         title: "training the classifier",
     };
-    let state = train(&task, &spec, initial, &schedule, out_dir, progress)?;
-    drop(task);
-    let scored = score_classifier::score(config, &loaded, &state.weights, progress)?;
-    let manifest =
-        config.manifest(config.notes(state.step, &detector.sha256, &scored), scored.calibration.clone());
-    let sha = weights_sha256(&state.weights);
-    let path = out_dir.join("classifier.safetensors");
-    let model_sha256 = Model::new(manifest, state.weights)?.save(&path, Precision::F16)?;
-    let summary = Summary {
-        steps: state.step,
-        weights_sha256: sha,
-        model: path,
-        model_sha256,
-        metrics: scored.metrics(),
-    };
-    crate::write_metrics(out_dir, &summary)?;
-    Ok(summary)
+    train(&task, &spec, initial, &schedule, out_dir, progress)
 }

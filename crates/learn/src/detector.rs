@@ -2,15 +2,16 @@
 
 use crate::augment::AugmentConfig;
 use crate::batches::{CropRecipe, batch};
+use crate::checkpoint::State;
 use crate::losses::{self, Loss};
-use crate::pool::{Scan, Split, each_case, phantom_class, phantom_seed};
+use crate::pool::{Scan, Split, each_case, phantom_class, phantom_seed, phantom_texture};
 use crate::score_detector::{self, Scored};
-use crate::trainer::{Pass, Schedule, Task, train};
+use crate::trainer::{Pass, Schedule, Task, finished, train};
 use crate::{AdamWConfig, Error, Result, Summary, weights_sha256};
 use burn::tensor::{Device, Tensor, TensorData};
 use pleura_nets::{
-    AnchorSpec, FORMAT, InputRecipe, Model, ModelManifest, Precision, Preprocessing, ProposalRecipe, Weights,
-    specs,
+    AnchorSpec, FORMAT, InputRecipe, Model, ModelManifest, NetSpec, Precision, Preprocessing, ProposalRecipe,
+    Weights, specs,
 };
 use pleura_nets_burn::Net;
 use pleura_phantom::{Grid, RenderOptions, render};
@@ -117,7 +118,7 @@ impl DetectorConfig {
         if !(0.5..=10.0).contains(&self.spacing_mm) {
             return wrong("`spacing_mm` must lie between 0.5 and 10");
         }
-        if self.steps == 0 && !(self.minutes > 0.0) {
+        if self.steps == 0 && (self.minutes.is_nan() || self.minutes <= 0.0) {
             return wrong("either `steps` or `minutes` must be positive");
         }
         Ok(())
@@ -154,6 +155,7 @@ impl DetectorConfig {
         each_case(count, stage, progress, |i| {
             let options = RenderOptions {
                 grid: Grid::Detector { spacing_mm: self.spacing_mm },
+                texture: phantom_texture(split, i),
                 ..RenderOptions::default()
             };
             let seed = phantom_seed(self.seed, split, i);
@@ -257,22 +259,11 @@ pub fn train_detector(config: &DetectorConfig, out_dir: &Path, progress: &dyn Pr
     config.check()?;
     let text = serde_json::to_string(config).map_err(|e| Error::Config(e.to_string()))?;
     // Another configuration is refused before the phantoms are rendered.
-    crate::checkpoint::load(&crate::checkpoint::path(out_dir), &text)?;
     let spec = specs::vnet_ir_rpn(&config.widths, config.anchors_mm.len());
-    let initial = Weights::init(&spec, config.seed)?;
-    let pool = config.scans(Split::Training, progress)?;
-    let infected = (0..pool.len()).filter(|&i| !pool[i].regions.is_empty()).collect();
-    let task = Detect { config, recipe: config.crops(), pool, infected };
-    let schedule = Schedule {
-        steps: config.steps,
-        minutes: config.minutes,
-        checkpoint_every: config.checkpoint_every,
-        optimizer: &config.optimizer,
-        config: text,
-        title: "training the detector",
+    let state = match finished(out_dir, &text)? {
+        Some(state) => state,
+        None => fit(config, &spec, text, out_dir, progress)?,
     };
-    let state = train(&task, &spec, initial, &schedule, out_dir, progress)?;
-    drop(task);
     let scored = score_detector::score(config, &spec, &state.weights, progress)?;
     let manifest = config.manifest(state.step, &scored);
     let sha = weights_sha256(&state.weights);
@@ -287,4 +278,27 @@ pub fn train_detector(config: &DetectorConfig, out_dir: &Path, progress: &dyn Pr
     };
     crate::write_metrics(out_dir, &summary)?;
     Ok(summary)
+}
+
+/// Renders the training phantoms and trains on them.
+fn fit(
+    config: &DetectorConfig,
+    spec: &NetSpec,
+    text: String,
+    out_dir: &Path,
+    progress: &dyn Progress,
+) -> Result<State> {
+    let initial = Weights::init(spec, config.seed)?;
+    let pool = config.scans(Split::Training, progress)?;
+    let infected = (0..pool.len()).filter(|&i| !pool[i].regions.is_empty()).collect();
+    let task = Detect { config, recipe: config.crops(), pool, infected };
+    let schedule = Schedule {
+        steps: config.steps,
+        minutes: config.minutes,
+        checkpoint_every: config.checkpoint_every,
+        optimizer: &config.optimizer,
+        config: text,
+        title: "training the detector",
+    };
+    train(&task, spec, initial, &schedule, out_dir, progress)
 }

@@ -56,6 +56,17 @@ pub(crate) struct Moments {
     pub second: Vec<f32>,
 }
 
+/// What an update of one tensor goes by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Step {
+    /// Factor of the gradient.
+    pub scale: f32,
+    /// Learning rate.
+    pub rate: f64,
+    /// Whether the tensor's weights decay.
+    pub decayed: bool,
+}
+
 /// The optimiser's state.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct AdamW {
@@ -76,17 +87,16 @@ impl AdamW {
         self.updates += 1;
     }
 
-    /// Moves `values` against `gradient` (times `scale`) at learning rate `rate`.
+    /// Moves `values` against `gradient`.
     pub fn update(
         &mut self,
         config: &AdamWConfig,
         name: &str,
         values: &mut [f32],
         gradient: &[f32],
-        scale: f32,
-        rate: f64,
-        decayed: bool,
+        step: Step,
     ) {
+        let Step { scale, rate, decayed } = step;
         let moments = self.moments.entry(name.to_string()).or_default();
         moments.first.resize(values.len(), 0.0);
         moments.second.resize(values.len(), 0.0);
@@ -110,8 +120,7 @@ impl AdamW {
 mod tests {
     use super::*;
 
-    /// Values of torch.optim.AdamW (PyTorch 2): p = [1, -2], gradients [0.5, -1] then [0.1, 0.3],
-    /// lr 0.1, betas (0.9, 0.99), weight decay 0.01; see the hand computation below.
+    /// p = [1, -2], gradients [0.5, -1] then [0.1, 0.3], rate 0.1, weight decay 0.01, by hand.
     #[test]
     fn two_updates_follow_the_published_rule() {
         let config = AdamWConfig { betas: [0.9, 0.99], weight_decay: 0.01, ..AdamWConfig::default() };
@@ -119,7 +128,7 @@ mod tests {
         let mut p = [1.0f32, -2.0];
         for gradient in [[0.5f32, -1.0], [0.1, 0.3]] {
             optimizer.begin();
-            optimizer.update(&config, "p", &mut p, &gradient, 1.0, 0.1, true);
+            optimizer.update(&config, "p", &mut p, &gradient, Step { scale: 1.0, rate: 0.1, decayed: true });
         }
         // first: m/c1 = g, sqrt(v/c2) = |g|, so p = p * 0.999 -+ 0.1
         // second: m = .09 g1 + .1 g2 -> /0.19; v = .0099 g1^2 + .01 g2^2 -> /0.0199

@@ -4,7 +4,7 @@ use crate::rng::Rng;
 use crate::{Error, Result};
 use pleura_lungs::{LungOptions, LungStatus, Lungs};
 use pleura_nets::InputRecipe;
-use pleura_phantom::{Class, Phantom};
+use pleura_phantom::{Class, Phantom, TextureFamily};
 use pleura_volume::{Box3, Mask, NoProgress, Progress, Structuring, Volume, dilate};
 use rayon::prelude::*;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -59,6 +59,15 @@ pub(crate) fn phantom_class(index: usize) -> Class {
     Class::ALL[index % Class::ALL.len()]
 }
 
+/// Texture and lesion code of the phantom `index`. Half of the validation cases are drawn by code
+/// that is never trained on: what is chosen on them must not lean on one way of drawing.
+pub(crate) fn phantom_texture(split: Split, index: usize) -> TextureFamily {
+    match split {
+        Split::Validation if index / Class::ALL.len() % 2 == 1 => TextureFamily::B,
+        _ => TextureFamily::A,
+    }
+}
+
 /// Runs `make` for each of `count` cases on all cores, reporting how many are done, and keeps the
 /// order. `None` results are left out.
 pub(crate) fn each_case<T: Send>(
@@ -101,7 +110,7 @@ impl Scan {
         let edge = 2 * recipe.mask_margin + 1;
         let seen = dilate(&found, Structuring::Box { voxels: [edge; 3] });
         let flag = |((&l, &i), &s): ((&u8, &u8), &u8)| {
-            u8::from(l != 0) * LUNG | u8::from(i != 0) * INFECTED | u8::from(s != 0) * SEEN
+            (u8::from(l != 0) * LUNG) | (u8::from(i != 0) * INFECTED) | (u8::from(s != 0) * SEEN)
         };
         let data = found.data.iter().zip(&infection.data).zip(&seen.data).map(flag).collect();
         let flags = Mask { geometry: hu.geometry.clone(), data };

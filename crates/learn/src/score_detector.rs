@@ -4,7 +4,7 @@ use crate::detector::DetectorConfig;
 use crate::pool::{INFECTED, LUNG, SEEN, Scan, Split};
 use crate::{Error, Result};
 use pleura_nets::boxes::{AnchorMatch, anchor_boxes, decode, feature_grid, match_anchors, proposals};
-use pleura_nets::{Executor, InputRecipe, NetSpec, Tiling, Weights, boxes::sigmoid};
+use pleura_nets::{Executor, InputRecipe, NetSpec, Weights, boxes::sigmoid};
 use pleura_volume::{Box3, Mask, NoProgress, Progress};
 use std::collections::BTreeMap;
 
@@ -13,7 +13,9 @@ const LEAST_SCORE: f32 = 0.02;
 /// Voxel thresholds that are tried.
 const VOXEL_THRESHOLDS: [f32; 17] =
     [0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9];
-const HALO: [usize; 3] = [24; 3];
+/// Tiles as screening cuts them: as large as this many bytes allow, seen with this halo.
+const TILE_BYTES: usize = 600 << 20;
+const HALO: [usize; 3] = [32; 3];
 
 /// A proposal is a hit of a truth region: IoU at least 0.2, or its centre inside the region with a
 /// volume ratio of at most 4 (docs/architecture.md).
@@ -100,7 +102,7 @@ fn outcome(config: &DetectorConfig, executor: &Executor, scan: &Scan) -> Result<
     let input = InputRecipe { mask_margin: 0, ..config.input() };
     let x = input.apply(&scan.hu, Some(&seen))?;
     let [nx, ny, nz] = scan.hu.size();
-    let tiling = Tiling { tile: [96; 3], halo: HALO };
+    let tiling = executor.fitting_tile([nz, ny, nx], HALO, TILE_BYTES)?;
     let outputs = executor.run_tiled(&x, [nz, ny, nx], tiling, &NoProgress)?;
     let [objectness, offsets, voxels] = outputs.as_slice() else {
         return Err(Error::Stage("the detector must have three outputs".into()));
@@ -137,11 +139,10 @@ fn voxel_scores(logits: &[f32], flags: &[u8]) -> (Vec<f64>, Vec<f64>) {
         let (p, truth) = (sigmoid(logit), u64::from(flag & INFECTED != 0));
         lung += 1;
         infected += truth;
-        for (k, &t) in VOXEL_THRESHOLDS.iter().enumerate().filter(|(_, t)| p >= **t) {
-            let _ = t;
-            called[k] += 1;
-            common[k] += truth;
-        }
+        // Thresholds rise: all up to this one call the voxel infected.
+        let passed = VOXEL_THRESHOLDS.partition_point(|&t| p >= t);
+        called[..passed].iter_mut().for_each(|c| *c += 1);
+        common[..passed].iter_mut().for_each(|c| *c += truth);
     }
     if infected == 0 {
         return (vec![], called.iter().map(|&c| c as f64 / lung.max(1) as f64).collect());

@@ -1,7 +1,7 @@
 //! The loop both trainings share: a step, a checkpoint now and then, and the way back.
 
 use crate::checkpoint::{self, State};
-use crate::optimizer::{AdamWConfig, norm};
+use crate::optimizer::{AdamWConfig, Step, norm};
 use crate::{Error, Result};
 use burn::tensor::Device;
 use pleura_evaluate::{Curve, write_curves};
@@ -42,6 +42,15 @@ pub(crate) struct Schedule<'a> {
     /// The whole configuration as JSON: what a checkpoint belongs to.
     pub config: String,
     pub title: &'a str,
+}
+
+/// The state of a training whose plan is done: only its validation was interrupted.
+///
+/// # Errors
+/// [`Error::OtherConfig`] and [`Error::Checkpoint`] when the checkpoint cannot be used.
+pub(crate) fn finished(out_dir: &Path, config: &str) -> Result<Option<State>> {
+    let state = checkpoint::load(&checkpoint::path(out_dir), config)?;
+    Ok(state.filter(|s| s.planned_steps > 0 && s.step >= s.planned_steps))
 }
 
 /// Trains to the end of the plan, from the checkpoint in `out_dir` if there is one.
@@ -133,7 +142,7 @@ fn step(
     let optimizer = &mut state.optimizer;
     net.update(|name, axes, values| {
         if let Some(gradient) = gradients.get(name) {
-            optimizer.update(config, name, values, gradient, scale, rate, axes > 1);
+            optimizer.update(config, name, values, gradient, Step { scale, rate, decayed: axes > 1 });
         }
     })?;
     state.step += 1;
@@ -152,4 +161,23 @@ fn drawn(curves: &[Curve]) -> Vec<Curve> {
     let smooth =
         |c: &Curve| Curve { name: c.name.clone(), points: c.points.chunks(SMOOTHED).map(mean).collect() };
     curves.iter().map(smooth).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_of_minutes_becomes_steps() {
+        assert_eq!(planned(10.0, 0.5, 12), 1200);
+        // A budget already spent still ends with a step more, so that there is something to save.
+        assert_eq!(planned(0.01, 10.0, 12), 13);
+    }
+
+    #[test]
+    fn drawn_curves_are_means_of_their_points() {
+        let points = (1..=30).map(|i| (i, i as f64)).collect();
+        let smooth = drawn(&[Curve { name: "loss".into(), points }]);
+        assert_eq!(smooth[0].points, [(20, 10.5), (30, 25.5)]);
+    }
 }
