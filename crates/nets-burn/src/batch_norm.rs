@@ -137,40 +137,68 @@ pub(crate) fn backward(
         .map(|k| (-f64::from(factor[k]) * sums[k].1 * f64::from(inverse[k]).powi(2) / n) as f32)
         .collect();
     let level: Vec<f32> = (0..c).map(|k| (-f64::from(factor[k]) * sums[k].0 / n) as f32).collect();
-    let (a, b) = (repeated(&slope), repeated(&level));
+    let (slope, level) = (repeated(&slope), repeated(&level));
+    let channel = [&f, &s, &mu, &slope, &level].map(Vec::as_slice);
     let mut dx = vec![0.0; x.len()];
     let size = piece(f.len());
     dx.par_chunks_mut(size).zip(x.par_chunks(size).zip(dy.par_chunks(size))).for_each(|(dx, (x, dy))| {
-        let runs = x.chunks(f.len()).zip(dy.chunks(f.len()));
-        for (dx, (x, dy)) in dx.chunks_mut(f.len()).zip(runs) {
-            let channel = f.iter().zip(&s).zip(mu.iter().zip(a.iter().zip(&b)));
-            for ((dx, (&x, &dy)), ((&f, &s), (&m, (&a, &b)))) in
-                dx.iter_mut().zip(x.iter().zip(dy)).zip(channel)
-            {
-                let dy = if relu && x * f + s <= 0.0 { 0.0 } else { dy };
-                *dx = f * dy + (x - m) * a + b;
+        for (dx, (x, dy)) in dx.chunks_mut(f.len()).zip(x.chunks(f.len()).zip(dy.chunks(f.len()))) {
+            if relu {
+                input_gradient::<true>(dx, x, dy, channel)
+            } else {
+                input_gradient::<false>(dx, x, dy, channel)
             }
         }
     });
     [dx, d_weight, d_bias]
 }
 
+/// The gradient where the rectifier let the value through, else 0.
+fn passed<const RELU: bool>(x: f32, dy: f32, factor: f32, shift: f32) -> f32 {
+    if !RELU || x * factor + shift > 0.0 { dy } else { 0.0 }
+}
+
+/// One run of the input's gradient. Whether a rectifier follows is a type and all slices have one
+/// length, so that the loop has no branch and becomes vector instructions.
+fn input_gradient<const RELU: bool>(dx: &mut [f32], x: &[f32], dy: &[f32], channel: [&[f32]; 5]) {
+    let n = dx.len();
+    let (x, dy, [f, s, mu, a, b]) = (&x[..n], &dy[..n], channel.map(|c| &c[..n]));
+    for i in 0..n {
+        dx[i] = f[i] * passed::<RELU>(x[i], dy[i], f[i], s[i]) + (x[i] - mu[i]) * a[i] + b[i];
+    }
+}
+
+/// Adds one run to the sums of dy and of dy times (x - mean).
+fn add_sums<const RELU: bool>(
+    plain: &mut [f32],
+    centred: &mut [f32],
+    x: &[f32],
+    dy: &[f32],
+    fsm: [&[f32]; 3],
+) {
+    let n = x.len();
+    let (plain, centred) = (&mut plain[..n], &mut centred[..n]);
+    let (dy, [f, s, mu]) = (&dy[..n], fsm.map(|c| &c[..n]));
+    for i in 0..n {
+        let d = passed::<RELU>(x[i], dy[i], f[i], s[i]);
+        plain[i] += d;
+        centred[i] += d * (x[i] - mu[i]);
+    }
+}
+
 /// Per channel: the sum of dy and of dy times (x - mean), where the rectifier let it through.
 fn gradient_sums(x: &[f32], dy: &[f32], fsm: [&[f32]; 3], c: usize, relu: bool) -> Vec<(f64, f64)> {
-    let [f, s, mu] = fsm;
-    let period = f.len();
+    let period = fsm[0].len();
     let parts: Vec<(Vec<f64>, Vec<f64>)> = x
         .par_chunks(piece(period))
         .zip(dy.par_chunks(piece(period)))
         .map(|(x, dy)| {
             let (mut plain, mut centred) = (vec![0.0f32; period], vec![0.0f32; period]);
             for (x, dy) in x.chunks(period).zip(dy.chunks(period)) {
-                let sums = plain.iter_mut().zip(&mut centred);
-                let channel = f.iter().zip(s).zip(mu);
-                for (((p, q), (&x, &dy)), ((&f, &s), &m)) in sums.zip(x.iter().zip(dy)).zip(channel) {
-                    let dy = if relu && x * f + s <= 0.0 { 0.0 } else { dy };
-                    *p += dy;
-                    *q += dy * (x - m);
+                if relu {
+                    add_sums::<true>(&mut plain, &mut centred, x, dy, fsm);
+                } else {
+                    add_sums::<false>(&mut plain, &mut centred, x, dy, fsm);
                 }
             }
             (folded(&plain, c), folded(&centred, c))
