@@ -168,7 +168,7 @@ fn choose(outcomes: &[Outcome], recall: f64, allowed: f64) -> Scored {
     let most = (allowed * outcomes.len() as f64) as usize;
     // The score of the first proposal too many, and a hair above it.
     let for_cost = scores.get(most).map_or(LEAST_SCORE, |s| s * 1.000_01);
-    let threshold = for_recall.max(for_cost).min(0.99);
+    let threshold = for_recall.max(for_cost).min(0.9999);
     let passing = |s: &[f32]| s.iter().filter(|s| **s >= threshold).count() as f64;
     let dice_at = |k: usize| mean(outcomes.iter().filter_map(|o| o.dice.get(k).copied()));
     let best = (0..VOXEL_THRESHOLDS.len()).max_by(|&a, &b| dice_at(a).total_cmp(&dice_at(b))).unwrap_or(8);
