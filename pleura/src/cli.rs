@@ -52,6 +52,9 @@ the end and in cases.csv, and the exit code is 3 if any was refused.")]
     #[cfg(feature = "train")]
     #[command(subcommand)]
     Train(Train),
+    /// Repeat the paper's experiment on synthetic CTs: training, six tables, training curves
+    #[cfg(feature = "train")]
+    Reproduce(Reproduce),
     /// Compare verdicts with the truth: confusion matrix, recall, precision, F1
     Evaluate(Evaluate),
     /// Print a completion script for your shell
@@ -267,6 +270,32 @@ pub struct TrainClassifier {
     /// Detector whose proposals are learned from [default: the built-in one]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub detector: Option<PathBuf>,
+}
+
+#[cfg(feature = "train")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Preset {
+    /// A third of the test cases, about two hours on two cores
+    Quick,
+    /// The paper's sizes, more than a day on two cores
+    Full,
+}
+
+#[cfg(feature = "train")]
+#[derive(Debug, Args)]
+pub struct Reproduce {
+    /// Folder for everything; run again with the same folder to resume
+    #[arg(long, short, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub out: PathBuf,
+    /// How large
+    #[arg(long, value_enum, default_value_t = Preset::Quick)]
+    pub preset: Preset,
+    /// Settings in TOML, in place of a preset
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "preset")]
+    pub config: Option<PathBuf>,
+    /// Print the settings that would be used, as TOML, and stop
+    #[arg(long)]
+    pub show_config: bool,
 }
 
 #[derive(Debug, Args)]

@@ -13,6 +13,7 @@ mod detector;
 mod losses;
 mod optimizer;
 mod pool;
+mod reproduce;
 mod rng;
 mod score_classifier;
 mod score_detector;
@@ -23,6 +24,7 @@ pub use checkpoint::weights_sha256;
 pub use classifier::{ClassifierConfig, ClassifierNetwork, train_classifier};
 pub use detector::{DetectorConfig, train_detector};
 pub use optimizer::AdamWConfig;
+pub use reproduce::{ReproduceConfig, Tables, reproduce};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

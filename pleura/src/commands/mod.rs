@@ -30,6 +30,8 @@ pub fn run(command: Command) -> Result<u8> {
         Command::Cohort(a) => cohort::run(&a),
         #[cfg(feature = "train")]
         Command::Train(a) => train::run(&a),
+        #[cfg(feature = "train")]
+        Command::Reproduce(a) => train::reproduce(&a),
         Command::Evaluate(a) => evaluate::run(&a),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "pleura", &mut std::io::stdout());
