@@ -91,7 +91,7 @@ impl Default for DetectorConfig {
             voxel_weight: 1.0,
             norm_momentum: 0.05,
             recall: 0.9,
-            proposals_a_case: 8.0,
+            proposals_a_case: 12.0,
             checkpoint_every: 200,
             augment: AugmentConfig::default(),
             optimizer: AdamWConfig::default(),
