@@ -12,7 +12,6 @@
 mod conv;
 mod dense;
 mod isa;
-mod norm;
 mod place;
 mod pool;
 mod rows;
@@ -23,7 +22,6 @@ mod weight_gradient;
 pub use conv::{Act, Conv, Packed};
 pub use dense::{Linear, global_avg_pool, global_avg_pool_gradient};
 pub use isa::Isa;
-pub use norm::{Moments, batch_norm_backward, batch_norm_forward};
 pub use pool::MaxPool;
 pub use shape::Shape;
 pub use upconv::UpConv;

@@ -61,9 +61,5 @@ run("full", full, lambda x, w, b: F.linear(x, w, b))
 mean = {"x": values((2, 2, 3, 2, 3), 1)}
 run("mean", mean, lambda x: from_last(x).mean((2, 3, 4)))
 
-norm = {"x": values((2, 2, 3, 4, 3), 1), "w": values((3,), 2), "b": values((3,), 3)}
-for name, after in [("norm", lambda y: y), ("norm_relu", F.relu)]:
-    run(name, norm, lambda x, w, b: after(F.batch_norm(from_last(x), None, None, w, b, True, 0.1, 1e-5)))
-
 slope = {"x": values((1, 2, 2, 3, 2), 1), "w": values((3, 2, 1, 1, 1), 2), "a": values((3,), 3)}
 run("prelu", slope, lambda x, w, a: F.prelu(F.conv3d(from_last(x), w), a))

@@ -2,8 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use pleura_kernels::{
-    Act, Conv, Isa, Linear, MaxPool, Shape, UpConv, batch_norm_backward, batch_norm_forward, global_avg_pool,
-    global_avg_pool_gradient,
+    Act, Conv, Isa, Linear, MaxPool, Shape, UpConv, global_avg_pool, global_avg_pool_gradient,
 };
 
 /// The numbers of `values` in the script.
@@ -99,19 +98,6 @@ fn mean_over_space() {
     global_avg_pool_gradient(&values(6, 9), xs, &mut gx);
     expect("mean", "y", &y);
     expect("mean", "gx", &gx);
-}
-
-#[test]
-fn batch_normalisation() {
-    let (c, eps) = (3, 1e-5);
-    let (x, w, b) = (values(2 * 2 * 3 * 4 * c, 1), values(c, 2), values(c, 3));
-    let gy = values(x.len(), 9);
-    for (case, relu) in [("norm", false), ("norm_relu", true)] {
-        let (mut y, mut gx, mut gw, mut gb) = (blank(x.len()), blank(x.len()), blank(c), blank(c));
-        let moments = batch_norm_forward(&x, &w, &b, eps, relu, &mut y);
-        batch_norm_backward(&x, &y, &gy, &w, &moments, eps, relu, &mut gx, &mut gw, &mut gb);
-        expect_all(case, [("y", &y), ("gx", &gx), ("gw", &gw), ("gb", &gb)]);
-    }
 }
 
 #[test]
