@@ -5,6 +5,8 @@
 //! the chest wall (a radius for each direction and slice), the mediastinum (a distance from the
 //! midline for each row and slice) and the diaphragm (a height for each column).
 
+mod ribs;
+
 use crate::coarse::Coarse;
 use crate::{LEFT, RIGHT};
 use pleura_volume::Mask;
@@ -12,23 +14,43 @@ use rayon::prelude::*;
 
 /// Directions a side, from straight front over lateral to straight back.
 const DIRECTIONS: usize = 60;
-/// Bone, HU.
-const BONE_HU: i16 = 180;
 /// Blur of the surfaces, mm: consolidation is soft tissue like its surroundings, so a surface that
 /// is read off elsewhere may lie this far outwards.
 const BLUR_MM: f32 = 3.0;
+/// The same for the wall, which ribs show well.
+const WALL_BLUR_MM: f32 = 2.0;
 /// Lung that reaches this share of the expected radius touches the wall.
 const CONTACT: f64 = 0.75;
-/// Height over which the nearest rib is looked for, mm.
-const WALL_WINDOW_MM: f64 = 20.0;
+/// Ribs are not expected this far beyond the expected radius.
+const RIB_MOST: f32 = 1.15;
+/// Lung this close to the wall touches it, mm.
+const AT_WALL_MM: f32 = 4.0;
 /// How much farther than the right one the left lung stays off the midline, mm.
 const AORTA_MM: f32 = 6.0;
-/// Half the width of spine and mediastinum above the heart, mm.
+/// Half the width of spine and mediastinum above the heart, mm, and as a share of the chest's.
 const STALK_MM: f64 = 28.0;
+const STALK_SHARE: f64 = 0.18;
+/// Lung never comes closer to the midline than this by expectation, mm.
+const MEDIAL_LEAST_MM: f32 = 4.0;
+/// Height over which a row must show aerated lung to tell its usual distance from the midline, mm.
+const USUAL_MM: f64 = 20.0;
+/// How far above or below such slices still tell, mm.
+const NEAR_MM: f64 = 40.0;
+/// How much farther out than expected the lung may end at the mediastinum, mm, and how much larger
+/// than expected the heart may be.
+const MEDIAL_SPREAD_MM: f32 = 8.0;
+const LARGE_HEART: f64 = 1.4;
+/// How far from the midline heart and fat keep right and left lung below, as a share of the chest's
+/// half width.
+const FAT_PAD_SHARE: [f64; 2] = [0.14, 0.22];
 /// The right dome stands higher than the left by about this, mm.
 const DOME_STEP_MM: f64 = 12.0;
 /// A floor this far above plain anatomy is a fissure or the heart, mm.
 const HEART_STEP_MM: f64 = 20.0;
+/// Domes differ by less than this, mm.
+const DOMES_APART_MM: f64 = 90.0;
+/// A floor this far below plain anatomy belongs to gas below the diaphragm, mm.
+const LOW_FLOOR_MM: f64 = 70.0;
 /// How far the recesses reach below the domes, mm.
 const RECESS_MM: f64 = 70.0;
 /// Height of the apices above the end of the trachea; where lung ends lower than `LOW_APEX_MM`
@@ -119,8 +141,11 @@ impl Cavity {
         let polar = cavity.polar_plane();
         let seen = [RIGHT, LEFT].map(|side| cavity.see(lungs, side, &polar));
         cavity.dome = cavity.dome_slice(&seen, sunk == [true; 2]);
-        let ribs = cavity.ribs(coarse, &seen, &polar);
-        cavity.wall = [0, 1].map(|s| cavity.walls(&seen[s].reach, &seen[1 - s].reach, &ribs[s]));
+        let expected = cavity.expected_reach(&seen[0].reach, &seen[1].reach);
+        let ribs = cavity.ribs(coarse, &expected, &polar);
+        let gap = cavity.rib_gap(&seen, &ribs);
+        cavity.wall =
+            [0, 1].map(|s| cavity.walls(&seen[s].reach, &seen[1 - s].reach, &expected, &ribs[s], gap));
         cavity.floor = [0, 1].map(|s| cavity.floors(s, &seen[s].floor, &seen[1 - s].floor, sunk[s]));
         cavity.medial = [0, 1].map(|s| cavity.medials(s, &seen[s].medial, &seen[1 - s].medial));
         Some(cavity)
@@ -179,64 +204,47 @@ impl Cavity {
         Seen { reach: reach.concat(), medial: medial.concat(), floor }
     }
 
-    /// Slice of the higher domes: where the floor of the better aerated side lies at its highest,
-    /// away from the mediastinum and the wall.
+    /// Slice of the higher domes. Middle lobe and lingula lie on the domes in front: where their
+    /// floor lies at its highest, or, where lower lobes without air leave fissures in the place of
+    /// many floors, where the lowest of them fit plain anatomy.
     fn dome_slice(&self, seen: &[Seen; 2], sunk: bool) -> f64 {
         let [nx, ny, _] = self.size;
-        let central = |floor: &[f32]| {
+        let front = if sunk { -0.85 } else { -0.5 };
+        let floors = |floor: &[f32]| {
             let mut all = Vec::new();
             for y in 0..ny {
-                // The front half: middle lobe and lingula lie on the domes there.
                 let v = (y as f64 - self.middle[1]) * self.spacing[1] / self.half_depth_mm;
                 for c in 0..nx {
                     let u = c as f64 * self.spacing[0] / self.half_width_mm;
-                    let front = if sunk { -0.85 } else { -0.5 };
-                    if (front..0.1).contains(&v) && (0.35..0.75).contains(&u) && floor[y * nx + c].is_finite()
-                    {
-                        all.push(floor[y * nx + c]);
+                    let low = f64::from(floor[y * nx + c]);
+                    if (front..0.1).contains(&v) && (0.35..0.75).contains(&u) && low.is_finite() {
+                        all.push(if sunk { low + self.fall_mm(c, y) / self.spacing[2] } else { low });
                     }
                 }
             }
-            all.sort_by(f32::total_cmp);
-            // Lower lobes without air leave fissures in the place of many floors.
-            all.get(if sunk { all.len() / 10 } else { all.len() * 3 / 4 }).copied()
+            all
         };
-        let domes = [0, 1].map(|s| central(&seen[s].floor));
-        domes.iter().flatten().copied().reduce(f32::min).map_or(0.0, f64::from)
+        let at = |mut all: Vec<f64>, share: f64| {
+            all.sort_by(f64::total_cmp);
+            all.get((all.len() as f64 * share) as usize).copied()
+        };
+        let [right, left] = [0, 1].map(|s| floors(&seen[s].floor));
+        let share = if sunk { 0.1 } else { 0.75 };
+        // Domes farther apart than bodies have them: the lower one is gas below the diaphragm.
+        let apart = DOMES_APART_MM / self.spacing[2];
+        match (at(right, share), at(left, share)) {
+            (Some(a), Some(b)) if sunk && (a - b).abs() > apart => a.max(b),
+            (a, b) => [a, b].into_iter().flatten().reduce(f64::min).unwrap_or(0.0),
+        }
     }
 
-    /// Nearest rib beyond most of the expected radius: side, then slice and direction.
-    fn ribs(&self, coarse: &Coarse, seen: &[Seen; 2], polar: &[Polar]) -> [Vec<f32>; 2] {
-        let expected = self.expected_reach(&seen[0].reach, &seen[1].reach);
-        let nz = self.size[2];
-        let rows: Vec<[Vec<f32>; 2]> = (0..nz)
-            .into_par_iter()
-            .map(|z| {
-                let mut near = [vec![f32::INFINITY; DIRECTIONS], vec![f32::INFINITY; DIRECTIONS]];
-                for (&hu, p) in coarse.hu.slice(z).iter().zip(polar) {
-                    let from = CONTACT as f32 * expected[z * DIRECTIONS + p.direction];
-                    if hu > BONE_HU && p.radius_mm > from {
-                        let r = &mut near[p.side][p.direction];
-                        *r = r.min(p.radius_mm);
-                    }
-                }
-                near
-            })
-            .collect();
-        // A rib slants through the slices: the next one above or below bounds the gap between.
-        let half = (WALL_WINDOW_MM / 2.0 / self.spacing[2]) as usize;
-        [0, 1].map(|s| {
-            let nearest = |i: usize| {
-                let (z, k) = (i / DIRECTIONS, i % DIRECTIONS);
-                let window = z.saturating_sub(half)..(z + half + 1).min(nz);
-                let beside = k.saturating_sub(1)..(k + 2).min(DIRECTIONS);
-                window
-                    .flat_map(|w| beside.clone().map(move |k| (w, k)))
-                    .map(|(w, k)| rows[w][s][k])
-                    .fold(f32::INFINITY, f32::min)
-            };
-            (0..nz * DIRECTIONS).map(nearest).collect()
-        })
+    /// How far the diaphragm lies below its dome at a distance from the midline and in a row, mm:
+    /// much deeper towards the back than towards the front.
+    fn fall_mm(&self, column: usize, y: usize) -> f64 {
+        let v = (y as f64 - self.middle[1]) * self.spacing[1] / self.half_depth_mm + 0.15;
+        let u = (column as f64 * self.spacing[0] / self.half_width_mm - 0.5) / 0.62;
+        let deep = if v > 0.0 { 1.1 } else { 1.7 };
+        RECESS_MM * (u * u + (v / deep).powi(2)).min(1.2)
     }
 
     /// The radius to expect for each slice and direction: the widest of the direction anywhere,
@@ -269,8 +277,7 @@ impl Cavity {
         out
     }
 
-    fn walls(&self, own: &[f32], other: &[f32], ribs: &[f32]) -> Vec<f32> {
-        let expected = self.expected_reach(own, other);
+    fn walls(&self, own: &[f32], other: &[f32], expected: &[f32], ribs: &[f32], gap: f32) -> Vec<f32> {
         // The midline is never exact: compare the sides where both touch the wall.
         let touches = |i: &usize| own[*i].min(other[*i]) >= 0.9 * expected[*i];
         let mut ratios: Vec<f32> =
@@ -280,12 +287,18 @@ impl Cavity {
         let wall: Vec<f32> = (0..own.len())
             .map(|i| {
                 let reach = own[i].max(other[i]);
-                let wall = if own[i] >= CONTACT as f32 * expected[i] {
+                let inner = ribs[i] - gap;
+                let above = (i / DIRECTIONS) as f64 > self.top;
+                // Where lung reaches the wall, what lies far outside is a shoulder blade or an arm.
+                let beyond = own[i] >= CONTACT as f32 * expected[i] && inner > RIB_MOST * expected[i];
+                let wall = if inner.is_finite() && !above && !beyond {
+                    if own[i] > inner - AT_WALL_MM { own[i] } else { inner }
+                } else if own[i] >= CONTACT as f32 * expected[i] {
                     own[i].max(other[i].min(1.1 * own[i]))
                 } else if reach >= CONTACT as f32 * expected[i] {
                     reach * scale
                 } else {
-                    ribs[i].min(1.03 * expected[i])
+                    inner.min(1.03 * expected[i])
                 };
                 wall * self.cap(i / DIRECTIONS)
             })
@@ -327,58 +340,95 @@ impl Cavity {
             for c in 0..nx {
                 let i = y * nx + c;
                 let mut low = own[i].min(other[i] + step as f32);
-                {
-                    let v = (y as f64 - self.middle[1]) * self.spacing[1] / self.half_depth_mm + 0.15;
-                    let u = (c as f64 * self.spacing[0] / self.half_width_mm - 0.5) / 0.62;
-                    let model = self.dome - RECESS_MM * (u * u + (v / 1.1).powi(2)).min(1.2) / dz;
-                    // Over the heart the other side's floor is the heart.
-                    if sunk || !low.is_finite() || f64::from(low) > model + HEART_STEP_MM / dz {
-                        low = low.min(model as f32);
-                    }
+                let model = self.dome - self.fall_mm(c, y) / dz;
+                // Over the heart the other side's floor is the heart.
+                if sunk || !low.is_finite() || f64::from(low) > model + HEART_STEP_MM / dz {
+                    low = low.min(model as f32);
                 }
-                out[i] = low;
+                out[i] = low.max((model - LOW_FLOOR_MM / dz) as f32);
             }
         }
         out
     }
 
+    /// The mediastinum of a side: where aerated lung touches it, its own edge; else the row's usual
+    /// distance, or the heart.
     fn medials(&self, side: usize, own: &[f32], other: &[f32]) -> Vec<f32> {
         let [_, ny, nz] = self.size;
         let mut out = vec![0f32; ny * nz];
-        for z in 0..nz {
-            for y in 0..ny {
+        let stalk = (STALK_SHARE * self.half_width_mm) as f32;
+        for y in 0..ny {
+            let usual = self.usual_medials(side, y, own, other);
+            for z in 0..nz {
                 let i = z * ny + y;
-                let (heart, stalk) = self.mediastinum_mm(side, y, z);
-                let other = if other[i].is_finite() { other[i] } else { stalk };
-                // The heart makes the left lung's edge no mirror of the right one's.
-                let expected =
-                    if side == 0 { other.min(heart.max(stalk)) } else { heart.max(other + AORTA_MM) };
-                out[i] = if own[i].is_finite() { own[i] } else { expected };
+                let heart = self.heart_mm(side, y, z, 1.0);
+                let usual = usual[z].unwrap_or(stalk);
+                let expected = heart.max(usual).max(self.fat_pad_mm(side, y, z));
+                // Lung that ends farther out ends at something that is not the mediastinum.
+                let widest = self.heart_mm(side, y, z, LARGE_HEART).max(expected + MEDIAL_SPREAD_MM);
+                out[i] = if own[i] < widest { own[i] } else { expected };
             }
         }
         out
     }
 
-    /// Plain anatomy: spine and great vessels, and the heart, half as wide as the chest and two
-    /// thirds of it to the left.
-    fn mediastinum_mm(&self, side: usize, y: usize, z: usize) -> (f32, f32) {
+    /// Distance of the lung from the midline that is usual in a row around each slice, mm: low
+    /// among the slices, as the heart and the great vessels push it out in some.
+    fn usual_medials(&self, side: usize, y: usize, own: &[f32], other: &[f32]) -> Vec<Option<f32>> {
+        let [_, ny, nz] = self.size;
+        let slices = |mm: f64| (mm / self.spacing[2]).ceil() as usize;
+        let low = |edge: &[f32], around: std::ops::Range<usize>| {
+            let most = 0.5 * self.half_width_mm as f32;
+            let mut seen: Vec<f32> = around.map(|z| edge[z * ny + y]).filter(|&m| m < most).collect();
+            seen.sort_by(f32::total_cmp);
+            let enough = !seen.is_empty() && seen.len() >= slices(USUAL_MM);
+            if enough { seen.get(seen.len() * 3 / 10).copied() } else { None }
+        };
+        let aorta = if side == 1 { AORTA_MM } else { -AORTA_MM };
+        let either = |around: std::ops::Range<usize>| {
+            low(own, around.clone()).or_else(|| low(other, around).map(|m| m + aorta))
+        };
+        let anywhere = either(0..nz);
+        let middle = (0.5 * (self.dome + self.top)) as usize;
+        let at = |z: usize| {
+            let near = either(z.saturating_sub(slices(NEAR_MM))..(z + slices(NEAR_MM)).min(nz));
+            // What is seen lower down tells nothing of the great vessels above.
+            near.or(if z < middle { anywhere } else { None }).map(|m| m.max(MEDIAL_LEAST_MM))
+        };
+        (0..nz).map(at).collect()
+    }
+
+    /// Plain anatomy: the heart, half as wide as the chest and two thirds of it to the left; `scale`
+    /// times as large.
+    fn heart_mm(&self, side: usize, y: usize, z: usize, scale: f64) -> f32 {
         let v = (y as f64 - self.middle[1]) * self.spacing[1] / self.half_depth_mm;
         let above = (z as f64 - self.dome) * self.spacing[2];
-        let heart_width = self.half_width_mm * if side == 0 { 0.28 } else { 0.57 };
-        let depth = (v + 0.25) / 0.62;
-        let height = (above - 0.4 * HEART_MM) / (0.62 * HEART_MM);
-        let heart = heart_width * (1.0 - depth * depth - height * height).max(0.0).sqrt();
-        let spine = STALK_MM + 30.0 * (v - 0.6).max(0.0);
-        (heart as f32, spine as f32)
+        let heart_width = scale * self.half_width_mm * if side == 0 { 0.25 } else { 0.57 };
+        let depth = (v + 0.25) / (0.62 * scale);
+        let height = (above - 0.4 * HEART_MM) / (0.62 * HEART_MM * scale);
+        (heart_width * (1.0 - depth * depth - height * height).max(0.0).sqrt()) as f32
+    }
+
+    /// In front and below, heart and fat keep the lungs apart down to the diaphragm, mm.
+    fn fat_pad_mm(&self, side: usize, y: usize, z: usize) -> f32 {
+        let v = (y as f64 - self.middle[1]) * self.spacing[1] / self.half_depth_mm;
+        let above = (z as f64 - self.dome) * self.spacing[2];
+        let padded = v < 0.2 && above < 0.6 * HEART_MM;
+        if padded { (FAT_PAD_SHARE[side] * self.half_width_mm) as f32 } else { 0.0 }
     }
 
     /// Whether the pixel `i` of slice `z` at `p` should be lung.
     pub fn holds(&self, i: usize, z: usize, p: &Polar) -> bool {
         let [nx, ny, _] = self.size;
         let y = i / nx;
-        p.radius_mm <= self.wall[p.side][z * DIRECTIONS + p.direction] + BLUR_MM
+        p.radius_mm <= self.wall[p.side][z * DIRECTIONS + p.direction] + WALL_BLUR_MM
             && p.lateral_mm >= self.medial[p.side][z * ny + y] - BLUR_MM
-            && z as f32 >= self.floor[p.side][y * nx + self.column(p.lateral_mm)] - 0.5
+            && z as f32 >= self.floor[p.side][y * nx + self.column(p.lateral_mm)] - self.floor_blur()
+    }
+
+    /// Slices.
+    fn floor_blur(&self) -> f32 {
+        (BLUR_MM / self.spacing[2] as f32).max(0.5)
     }
 
     /// Label of the side of a pixel.

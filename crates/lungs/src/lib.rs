@@ -93,8 +93,7 @@ pub fn find(
     if options.recover_consolidation {
         costal::close_dents(&coarse, &mut lungs, &blocked, middle);
     }
-    if options.recover_consolidation
-        && recover::recover(&coarse, &air, &mut lungs, &blocked, middle, airway.trachea)
+    if options.recover_consolidation && recover::recover(&coarse, &air, &mut lungs, &blocked, middle, &airway)
     {
         fill::fill(&coarse, &mut lungs, &blocked, options);
     }

@@ -1,6 +1,7 @@
 //! Consolidated lung that touches the pleura, and so is not enclosed by air.
 
 use crate::air::Air;
+use crate::airway::Airway;
 use crate::cavity::Cavity;
 use crate::coarse::Coarse;
 use pleura_volume::{Connectivity, Mask, Structuring, connected_components, dilate, open};
@@ -23,6 +24,13 @@ const CORNER_MM: f64 = 20.0;
 /// Smallest consolidation that is added, ml, and the gas that its bronchi hold at least.
 const LEAST_ML: f64 = 60.0;
 const GAS_ML: f64 = 0.25;
+/// What is as large as a lobe needs less.
+const LOBE_ML: f64 = 300.0;
+const LOBE_GAS_ML: f64 = 0.06;
+/// Gas below the floor that tells of a lower lobe without air, ml.
+const SUNK_GAS_ML: f64 = 0.04;
+/// Gas this close to the main bronchi says nothing about the lobes, mm.
+const HILUM_MM: f64 = 8.0;
 
 /// Adds airless lung: what the chest cavity holds and the aerated lung does not fill, where it is
 /// thick and holds bronchi with air in them. Tells whether it added any.
@@ -32,13 +40,15 @@ pub(crate) fn recover(
     lungs: &mut Mask,
     blocked: &[&Mask],
     middle_x: f64,
-    trachea: Option<[usize; 2]>,
+    airway: &Airway,
 ) -> bool {
+    let trachea = airway.trachea;
+    let airway = &airway.mask;
     let aerated = lungs.data.par_iter().filter(|&&v| v != 0).count();
     if (aerated as f64) * coarse.voxel_ml() < AERATED_ML {
         return false;
     }
-    let gas = bronchi(coarse, air, lungs, blocked);
+    let gas = bronchi(coarse, air, lungs, blocked, airway);
     let Some(first) = Cavity::new(coarse, lungs, middle_x, trachea, [false; 2]) else { return false };
     let polar = first.polar_plane();
     let plane = polar.len();
@@ -46,7 +56,7 @@ pub(crate) fn recover(
     if ((0..gas.len()).into_par_iter().filter(within).count() as f64) * coarse.voxel_ml() < GAS_ML {
         return false;
     }
-    let sunk = sunk_sides(&first, &gas);
+    let sunk = sunk_sides(&first, &gas, coarse.voxel_ml());
     let cavity = if sunk.contains(&true) {
         let Some(c) = Cavity::new(coarse, lungs, middle_x, trachea, sunk) else { return false };
         c
@@ -77,7 +87,8 @@ pub(crate) fn recover(
     let keep: Vec<bool> = (0..parts.sizes.len())
         .map(|l| {
             let [ml, gas_ml] = [parts.sizes[l], with_gas[l]].map(|n| n as f64 * coarse.voxel_ml());
-            l > 0 && ml >= LEAST_ML && gas_ml >= GAS_ML
+            let least = if ml >= LOBE_ML { LOBE_GAS_ML } else { GAS_ML };
+            l > 0 && ml >= LEAST_ML && gas_ml >= least
         })
         .collect();
     let kept = parts.labels.map(|l| u8::from(keep[l as usize]));
@@ -95,7 +106,7 @@ pub(crate) fn recover(
 }
 
 /// Gas in small pieces that is neither lung nor trachea.
-fn bronchi(coarse: &Coarse, air: &Air, lungs: &Mask, blocked: &[&Mask]) -> Vec<bool> {
+fn bronchi(coarse: &Coarse, air: &Air, lungs: &Mask, blocked: &[&Mask], airway: &Mask) -> Vec<bool> {
     let dark: Vec<u8> = (0..lungs.data.len())
         .into_par_iter()
         .map(|i| {
@@ -106,19 +117,24 @@ fn bronchi(coarse: &Coarse, air: &Air, lungs: &Mask, blocked: &[&Mask]) -> Vec<b
     let pieces = connected_components(&coarse.mask(dark), Connectivity::TwentySix);
     let most = (BOWEL_ML / coarse.voxel_ml()) as usize;
     // The blurred edge of the lung is dark too: gas has soft tissue all around.
-    let voxels = coarse.hu.geometry.spacing_mm.map(|s| 2 * (LUNG_EDGE_MM / s).round().max(1.0) as usize + 1);
-    let near_lung = dilate(&lungs.map(|v| u8::from(v != 0)), Structuring::Box { voxels });
+    let near = |mask: &Mask, mm: f64| {
+        let voxels = coarse.hu.geometry.spacing_mm.map(|s| 2 * (mm / s).round().max(1.0) as usize + 1);
+        dilate(&mask.map(|v| u8::from(v != 0)), Structuring::Box { voxels })
+    };
+    let (near_lung, hilum) = (near(lungs, LUNG_EDGE_MM), near(airway, HILUM_MM));
     pieces
         .labels
         .data
         .par_iter()
         .enumerate()
-        .map(|(i, &l)| l > 0 && pieces.sizes[l as usize] <= most && near_lung.data[i] == 0)
+        .map(|(i, &l)| {
+            l > 0 && pieces.sizes[l as usize] <= most && near_lung.data[i] == 0 && hilum.data[i] == 0
+        })
         .collect()
 }
 
 /// Sides whose bronchi hold air below what both lungs' floors say.
-fn sunk_sides(cavity: &Cavity, gas: &[bool]) -> [bool; 2] {
+fn sunk_sides(cavity: &Cavity, gas: &[bool], voxel_ml: f64) -> [bool; 2] {
     let polar = cavity.polar_plane();
     let plane = polar.len();
     let mut below = [0usize; 2];
@@ -129,5 +145,5 @@ fn sunk_sides(cavity: &Cavity, gas: &[bool]) -> [bool; 2] {
             below[Cavity::side(p)] += 1;
         }
     }
-    below.map(|n| n >= 12)
+    below.map(|n| n as f64 * voxel_ml >= SUNK_GAS_ML)
 }
