@@ -196,6 +196,9 @@ pub struct Phantom {
     /// Slices of the CT
     #[arg(long, default_value_t = 70, value_name = "N", value_parser = clap::value_parser!(u16).range(8..=600))]
     pub slices: u16,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -212,15 +215,15 @@ pub struct Cohort {
     /// How the CTs are written
     #[arg(long, value_enum, default_value_t = Format::Nifti)]
     pub format: Format,
-    /// Slices of each CT
-    #[arg(long, default_value_t = 70, value_name = "N", value_parser = clap::value_parser!(u16).range(8..=600))]
-    pub slices: u16,
     /// Only write cohort.csv
     #[arg(long)]
     pub list: bool,
     /// Skip cases that are there already
     #[arg(long)]
     pub resume: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[cfg(feature = "train")]
@@ -253,6 +256,9 @@ pub struct TrainCommon {
     /// Print the settings that would be used, as TOML, and stop
     #[arg(long)]
     pub show_config: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[cfg(feature = "train")]
@@ -296,6 +302,9 @@ pub struct Reproduce {
     /// Print the settings that would be used, as TOML, and stop
     #[arg(long)]
     pub show_config: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

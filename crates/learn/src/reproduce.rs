@@ -45,7 +45,7 @@ impl ReproduceConfig {
         Self { seed: 20_200_221, scale: 1.0 / 3.0, test_spacing_mm: 0.0, detector, classifier }
     }
 
-    /// The paper's sizes: 528 cases to develop on, a tenth of them to validate, 90 to test.
+    /// As many cases as the paper has: 528 to develop on, a tenth of them to validate, 90 to test.
     pub fn full() -> Self {
         let sizes = (475, 53);
         let detector = DetectorConfig {
@@ -128,6 +128,9 @@ fn network_name(network: ClassifierNetwork) -> &'static str {
 /// Trains the detector and both classifiers on phantoms and measures them on the cohort's test cases
 /// as the paper did: Tables 1 and 2 on patches, 3 and 4 on regions, 5 and 6 on cases (odd numbers
 /// ResNet, even ones location-attention; the paper shows only the latter past Table 2).
+///
+/// The cohort's test cases are screened; the trainings draw phantoms of their own, the three classes
+/// alike and with other seeds (see `cases` of their settings), so no test patient was trained on.
 ///
 /// Writes cohort.csv, the three training folders, tables.md, tables.json, and figure5.csv and .svg
 /// (loss and accuracy over steps) into `out_dir`. Trainings resume as [`train_detector`] does.

@@ -18,7 +18,12 @@ pub fn run(a: &Arguments) -> Result<u8> {
     if !a.list {
         write_cases(a, &cohort)?;
     }
-    println!("{} cases, {}", cohort.cases.len(), a.out.join("cohort.csv").display());
+    let manifest = a.out.join("cohort.csv");
+    if a.json {
+        super::print_json(&serde_json::json!({ "cases": cohort.cases.len(), "manifest": manifest }))?;
+    } else {
+        println!("{} cases, {}", cohort.cases.len(), manifest.display());
+    }
     Ok(DONE)
 }
 

@@ -19,10 +19,11 @@ struct Answer {
 
 pub fn run(a: &Lungs) -> Result<u8> {
     super::nifti_output(&a.out)?;
-    let (_, scan) = super::the_only_scan(&a.input)?;
+    let scan = super::the_only_scan(&a.input)?;
     let bar = Bar::new("");
     let lungs = find(&scan.volume, &LungOptions::default(), &bar)?;
     bar.finish();
+    super::make_folder_of(&a.out)?;
     pleura_formats::write_nifti_u8(&a.out, &lungs.mask, Some(&scan.frame))?;
     let [right_ml, left_ml] = volumes_ml(&lungs.mask);
     if a.json {

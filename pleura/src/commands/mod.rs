@@ -15,7 +15,7 @@ use crate::cli::{Cli, Command};
 use crate::failure::{DONE, Usage};
 use anyhow::Result;
 use clap::CommandFactory;
-use pleura_formats::{Limits, Scan, Source, find_sources};
+use pleura_formats::{Limits, Scan, find_sources};
 use std::path::Path;
 
 /// Runs a command and says with which exit code to end.
@@ -41,7 +41,7 @@ pub fn run(command: Command) -> Result<u8> {
 }
 
 /// The only scan at `input`; several are a matter for `pleura screen`.
-fn the_only_scan(input: &Path) -> Result<(Source, Scan)> {
+fn the_only_scan(input: &Path) -> Result<Scan> {
     let limits = Limits::default();
     let mut found = find_sources(&[input.to_path_buf()], &limits)?;
     if let Some(refused) = found.refused.pop().filter(|_| found.sources.is_empty()) {
@@ -55,19 +55,21 @@ fn the_only_scan(input: &Path) -> Result<(Source, Scan)> {
         return Err(Usage(text).into());
     };
     let scan = pleura_formats::read(&source, &limits)?;
-    Ok((source, scan))
+    Ok(scan)
 }
 
-/// Refuses an output file that is not NIfTI, and makes its folder.
+/// Refuses an output file that is not NIfTI.
 fn nifti_output(path: &Path) -> Result<()> {
     let name = path.file_name().map(|n| n.to_string_lossy().to_lowercase()).unwrap_or_default();
-    if !(name.ends_with(".nii") || name.ends_with(".nii.gz")) {
-        return Err(Usage(format!("{}: the output must end in .nii or .nii.gz", path.display())).into());
+    if name.ends_with(".nii") || name.ends_with(".nii.gz") {
+        return Ok(());
     }
-    if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
-        make_folder(folder)?;
-    }
-    Ok(())
+    Err(Usage(format!("{}: the output must end in .nii or .nii.gz", path.display())).into())
+}
+
+/// Makes the folder that a file is to be written to; called once there is something to write.
+fn make_folder_of(path: &Path) -> Result<()> {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).map_or(Ok(()), make_folder)
 }
 
 /// Makes a folder and those above it.

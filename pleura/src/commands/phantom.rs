@@ -4,6 +4,7 @@ use crate::cli::{ClassName, Format, Phantom};
 use crate::failure::{DONE, Usage};
 use anyhow::{Context, Result};
 use pleura_phantom::{Class, RenderOptions, render, save_dicom, save_nifti, save_truth};
+use serde::Serialize;
 use std::path::Path;
 
 impl From<ClassName> for Class {
@@ -16,6 +17,16 @@ impl From<ClassName> for Class {
     }
 }
 
+/// What is printed with `--json`.
+#[derive(Serialize)]
+struct Answer<'a> {
+    class: Class,
+    seed: u64,
+    regions: usize,
+    infected_ml: f64,
+    out: &'a Path,
+}
+
 pub fn run(a: &Phantom) -> Result<u8> {
     let holds_something = a.out.read_dir().is_ok_and(|mut d| d.next().is_some());
     if holds_something {
@@ -24,13 +35,23 @@ pub fn run(a: &Phantom) -> Result<u8> {
     let options = RenderOptions { slices: a.slices.into(), ..RenderOptions::default() };
     let phantom = render(a.class.into(), a.seed, &options);
     save(&phantom, a.format, &a.out)?;
-    println!(
-        "{}: {} regions, {:.0} ml infected, {}",
-        phantom.class.name(),
-        phantom.regions.len(),
-        phantom.regions.iter().map(|r| r.volume_ml).sum::<f64>(),
-        a.out.display()
-    );
+    let answer = Answer {
+        class: phantom.class,
+        seed: phantom.seed,
+        regions: phantom.regions.len(),
+        infected_ml: phantom.regions.iter().map(|r| r.volume_ml).sum(),
+        out: &a.out,
+    };
+    if a.json {
+        super::print_json(&answer)?;
+    } else {
+        let Answer { regions, infected_ml, .. } = answer;
+        println!(
+            "{}: {regions} regions, {infected_ml:.0} ml infected, {}",
+            phantom.class.name(),
+            a.out.display()
+        );
+    }
     Ok(DONE)
 }
 

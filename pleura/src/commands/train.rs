@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use std::path::Path;
 
 pub fn run(a: &Train) -> Result<u8> {
-    let summary = match a {
+    let (summary, json) = match a {
         Train::Detector(a) => {
             let mut config: DetectorConfig = configuration(&a.common)?;
             override_with(&a.common, &mut config.seed, &mut config.cases, &mut config.steps);
@@ -23,7 +23,7 @@ pub fn run(a: &Train) -> Result<u8> {
             let bar = Bar::new("detector");
             let summary = train_detector(&config, &a.common.out, &bar);
             bar.finish();
-            summary?
+            (summary?, a.common.json)
         }
         Train::Classifier(a) => {
             let mut config: ClassifierConfig = configuration(&a.common)?;
@@ -36,10 +36,14 @@ pub fn run(a: &Train) -> Result<u8> {
             let bar = Bar::new("classifier");
             let summary = train_classifier(&config, &detector, &a.common.out, &bar);
             bar.finish();
-            summary?
+            (summary?, a.common.json)
         }
     };
-    print(&summary);
+    if json {
+        super::print_json(&summary)?
+    } else {
+        print(&summary)
+    }
     Ok(DONE)
 }
 
@@ -55,7 +59,12 @@ pub fn reproduce(a: &Reproduce) -> Result<u8> {
     let bar = Bar::new("");
     let tables = pleura_learn::reproduce(&config, &a.out, &bar);
     bar.finish();
-    for t in tables? {
+    let tables = tables?;
+    if a.json {
+        super::print_json(&tables)?;
+        return Ok(DONE);
+    }
+    for t in &tables {
         let (accuracy, i) = t.cases.accuracy();
         println!("{}: case accuracy {accuracy:.3}, 95 % interval {:.3} to {:.3}", t.network, i.low, i.high);
     }
