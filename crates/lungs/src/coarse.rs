@@ -28,7 +28,8 @@ impl Coarse {
             (fits.max(1.0) as usize).min(fine.size[a].max(1))
         });
         let geometry = coarse_geometry(fine, factor);
-        let lowest = volume.data.par_iter().copied().min().unwrap_or(0);
+        let least = |part: &[i16]| part.iter().fold(i16::MAX, |low, &v| low.min(v));
+        let lowest = volume.data.par_chunks(1 << 16).map(least).min().unwrap_or(0);
         // Padding may also be written as the scanner's lowest value, exactly constant.
         let padding = if (-1100..=-1000).contains(&lowest) { lowest } else { PADDING_BELOW_HU };
 
@@ -38,13 +39,12 @@ impl Coarse {
         let plane = (cx * cy).max(1);
         hu.data.par_chunks_mut(plane).zip(void.data.par_chunks_mut(plane)).enumerate().for_each(
             |(z, (hu, void))| {
-                let mut sums = vec![[0i32; 3]; cx];
+                let mut columns = Columns::new(volume.size()[0]);
                 for y in 0..cy {
-                    block_row(volume, factor, [y, z], padding, &mut sums);
-                    for (x, s) in sums.iter().enumerate() {
-                        hu[y * cx + x] = (f64::from(s[0]) / f64::from(s[1].max(1))).round() as i16;
-                        void[y * cx + x] = u8::from(s[2] == 0);
-                    }
+                    let rows = columns.read(volume, factor, [y, z]);
+                    let row = y * cx..(y + 1) * cx;
+                    columns.average(factor[0], rows, &mut hu[row.clone()]);
+                    columns.mark_void(factor[0], padding, &mut void[row]);
                 }
             },
         );
@@ -78,27 +78,55 @@ fn coarse_geometry(fine: &Geometry, factor: [usize; 3]) -> Geometry {
     }
 }
 
-/// Sum, count and count of voxels that are not padding, for each block of the row `[y, z]`.
-fn block_row(
-    volume: &Volume<i16>,
-    factor: [usize; 3],
-    [y, z]: [usize; 2],
-    padding: i16,
-    sums: &mut [[i32; 3]],
-) {
-    let [nx, ny, nz] = volume.size();
-    sums.fill([0; 3]);
-    for fz in z * factor[2]..((z + 1) * factor[2]).min(nz) {
-        for fy in y * factor[1]..((y + 1) * factor[1]).min(ny) {
-            let start = (fz * ny + fy) * nx;
-            let row = &volume.data[start..start + nx];
-            for (block, s) in row.chunks(factor[0]).zip(sums.iter_mut()) {
-                for &v in block {
-                    s[0] += if v < PADDING_BELOW_HU { AIR_HU } else { i32::from(v) };
-                    s[2] += i32::from(v > padding);
+/// One row of blocks, summed up over y and z but not yet over x.
+struct Columns {
+    /// Sum of HU of each column; padding counts as air.
+    sums: Vec<i32>,
+    /// Highest HU of each column.
+    highest: Vec<i16>,
+}
+
+impl Columns {
+    fn new(nx: usize) -> Self {
+        Self { sums: vec![0; nx], highest: vec![i16::MIN; nx] }
+    }
+
+    /// Reads the row of blocks `[y, z]`; gives the number of the scan's rows in it.
+    fn read(&mut self, volume: &Volume<i16>, factor: [usize; 3], [y, z]: [usize; 2]) -> usize {
+        let [nx, ny, nz] = volume.size();
+        self.sums.fill(0);
+        self.highest.fill(i16::MIN);
+        let mut rows = 0;
+        for fz in z * factor[2]..((z + 1) * factor[2]).min(nz) {
+            for fy in y * factor[1]..((y + 1) * factor[1]).min(ny) {
+                let start = (fz * ny + fy) * nx;
+                let row = &volume.data[start..start + nx];
+                for ((&v, sum), highest) in row.iter().zip(&mut self.sums).zip(&mut self.highest) {
+                    let hu = if v < PADDING_BELOW_HU { AIR_HU } else { i32::from(v) };
+                    // Unchecked, so that it becomes vector code.
+                    *sum = sum.wrapping_add(hu);
+                    *highest = v.max(*highest);
                 }
-                s[1] += block.len() as i32;
+                rows += 1;
             }
+        }
+        rows
+    }
+
+    /// Mean HU of each block.
+    fn average(&self, factor: usize, rows: usize, out: &mut [i16]) {
+        for (out, block) in out.iter_mut().zip(self.sums.chunks(factor)) {
+            let sum = block.iter().fold(0i32, |a, &b| a.wrapping_add(b));
+            let mean = f64::from(sum) / (block.len() * rows) as f64;
+            // Half away from zero, as `round` does with a call.
+            *out = (mean + 0.5f64.copysign(mean)) as i16;
+        }
+    }
+
+    /// 1 where a block holds padding only.
+    fn mark_void(&self, factor: usize, padding: i16, out: &mut [u8]) {
+        for (out, block) in out.iter_mut().zip(self.highest.chunks(factor)) {
+            *out = u8::from(block.iter().all(|&v| v <= padding));
         }
     }
 }

@@ -25,6 +25,7 @@ pub use edge::{SliceEdge, slice_edge};
 pub use options::LungOptions;
 
 use coarse::Coarse;
+use judge::Judgement;
 use pleura_volume::{Cancelled, Mask, Progress, Volume};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -56,6 +57,9 @@ pub struct Lungs {
     pub status: LungStatus,
     /// Plain sentences that say why the status is not `Ok`; empty when it is.
     pub reasons: Vec<String>,
+    /// Those of the reasons for which these cannot be taken for a patient's lungs: nothing should
+    /// be concluded from them. Empty where they can, and where none were found.
+    pub implausible: Vec<String>,
 }
 
 /// Finds the lungs of a CT in HU on the oriented grid.
@@ -74,8 +78,9 @@ pub fn find(
     progress.stage("lungs", STEPS);
     if volume.geometry.is_empty() || volume.data.len() != volume.geometry.len() {
         let mask = Mask::filled(volume.geometry.clone(), 0);
-        let reasons = vec!["The scan holds no voxels.".into()];
-        return Ok(Lungs { mask, status: LungStatus::NotFound, reasons });
+        let Judgement { status, reasons, implausible } =
+            Judgement::not_found("The scan holds no voxels.".into());
+        return Ok(Lungs { mask, status, reasons, implausible });
     }
     let step = |n: u64| {
         progress.done(n);
@@ -101,16 +106,14 @@ pub fn find(
     let cut_at_side =
         lungs.data.iter().zip(&air.pieces.labels.data).any(|(&v, &l)| v != 0 && air.cut[l as usize]);
     let mask = refine::refine(volume, &coarse, &lungs, options.air_below_hu);
-    let (status, reasons) = judge::judge(&mask, cut_at_side, options);
+    let Judgement { status, reasons, implausible } = judge::judge(&mask, cut_at_side, options);
     step(STEPS)?;
-    Ok(Lungs { mask, status, reasons })
+    Ok(Lungs { mask, status, reasons, implausible })
 }
 
 /// Volumes of the right and the left lung of a mask labelled [`RIGHT`] and [`LEFT`], ml.
 pub fn volumes_ml(mask: &Mask) -> [f64; 2] {
-    let count = |label: u8| {
-        let chunks = mask.data.par_chunks(1 << 16);
-        chunks.map(|c| c.iter().filter(|&&v| v == label).count()).sum::<usize>()
-    };
+    let count =
+        |label: u8| mask.data.par_chunks(1 << 16).map(|part| judge::count(part, label)).sum::<usize>();
     [RIGHT, LEFT].map(|label| count(label) as f64 * mask.geometry.voxel_ml())
 }

@@ -36,57 +36,83 @@ pub(crate) fn refine(volume: &Volume<i16>, coarse: &Coarse, lungs: &Mask, below_
     let [cx, cy, cz] = lungs.size();
     let mut out = Mask::filled(volume.geometry.clone(), 0);
     let across: Vec<Between> = (0..nx).map(|x| between(x, coarse.factor[0], cx)).collect();
+    // Voxels with the same two neighbours on the reduced grid.
+    let spans: Vec<&[Between]> = across.chunk_by(|a, b| (a.low, a.high) == (b.low, b.high)).collect();
+    let filled: Vec<bool> = lungs.data.par_chunks(cx).map(|row| row.iter().any(|&v| v != 0)).collect();
     out.data.par_chunks_mut((nx * ny).max(1)).enumerate().for_each(|(z, slice)| {
         let through = between(z, coarse.factor[2], cz);
-        let planes = [lungs.slice(through.low), lungs.slice(through.high)];
-        let mut level = vec![0f32; cx];
-        let mut near = vec![0u8; cx];
+        let planes = [through.low, through.high];
+        let mut mixed = Mixed { level: vec![0.0; cx], near: vec![0; cx] };
         for (y, row) in slice.chunks_mut(nx).enumerate() {
             let down = between(y, coarse.factor[1], cy);
-            if !mix_rows(planes, cx, down, through.t, &mut level, &mut near) {
+            let rows = planes.map(|z| [down.low, down.high].map(|y| z * cy + y));
+            if !rows.iter().flatten().any(|&r| filled[r]) {
                 continue;
             }
+            mixed.mix(rows.map(|pair| pair.map(|r| &lungs.data[r * cx..(r + 1) * cx])), down.t, through.t);
             let hu = &volume.slice(z)[y * nx..(y + 1) * nx];
-            for ((out, &hu), b) in row.iter_mut().zip(hu).zip(&across) {
-                let s = level[b.low] + (level[b.high] - level[b.low]) * b.t;
-                if s <= 0.5 - SAY {
-                    continue;
-                }
-                let say = f32::from(below_hu.saturating_sub(hu)) / FULL_SAY_HU * SAY;
-                if s + say.clamp(-SAY, SAY) > 0.5 {
-                    let closer = if b.t > 0.5 { b.high } else { b.low };
-                    let other = b.low + b.high - closer;
-                    *out = if near[closer] != 0 { near[closer] } else { near[other] };
-                }
+            let mut x = 0;
+            for &span in &spans {
+                let part = x..x + span.len();
+                x = part.end;
+                mixed.decide(span, &hu[part.clone()], below_hu, &mut row[part]);
             }
         }
     });
     out
 }
 
-/// The reduced mask between four rows: its level and its label; false when all is 0.
-fn mix_rows(
-    planes: [&[u8]; 2],
-    cx: usize,
-    down: Between,
-    up: f32,
-    level: &mut [f32],
-    near: &mut [u8],
-) -> bool {
-    let rows = planes.map(|p| [down.low, down.high].map(|y| &p[y * cx..(y + 1) * cx]));
-    let mut any = 0;
-    for x in 0..cx {
-        let v = rows.map(|pair| pair.map(|r| r[x]));
-        let one = v.map(|pair| {
-            let [a, b] = pair.map(|l| f32::from(u8::from(l != 0)));
-            a + (b - a) * down.t
-        });
-        level[x] = one[0] + (one[1] - one[0]) * up;
+/// The reduced mask between four of its rows.
+struct Mixed {
+    /// 0 to 1: how much of it is lung.
+    level: Vec<f32>,
+    /// The label nearest by.
+    near: Vec<u8>,
+}
+
+impl Mixed {
+    fn mix(&mut self, rows: [[&[u8]; 2]; 2], down: f32, up: f32) {
         // The nearest label first, then any of the four.
-        let (z, y) = (usize::from(up > 0.5), usize::from(down.t > 0.5));
-        let order = [v[z][y], v[z][1 - y], v[1 - z][y], v[1 - z][1 - y]];
-        near[x] = order.into_iter().find(|&l| l != 0).unwrap_or(0);
-        any |= near[x];
+        let (z, y) = (usize::from(up > 0.5), usize::from(down > 0.5));
+        let [a, b, c, d] = [rows[z][y], rows[z][1 - y], rows[1 - z][y], rows[1 - z][1 - y]];
+        let first = |a: u8, b: u8| if a != 0 { a } else { b };
+        let labels = a.iter().zip(b).zip(c.iter().zip(d));
+        for (near, ((&a, &b), (&c, &d))) in self.near.iter_mut().zip(labels) {
+            *near = first(first(a, b), first(c, d));
+        }
+        let on = |label: u8| f32::from(u8::from(label != 0));
+        let [[a, b], [c, d]] = rows;
+        let labels = a.iter().zip(b).zip(c.iter().zip(d));
+        for (level, ((&a, &b), (&c, &d))) in self.level.iter_mut().zip(labels) {
+            let low = on(a) + (on(b) - on(a)) * down;
+            let high = on(c) + (on(d) - on(c)) * down;
+            *level = low + (high - low) * up;
+        }
     }
-    any != 0
+
+    /// Labels the voxels of a span.
+    fn decide(&self, span: &[Between], hu: &[i16], below_hu: i16, out: &mut [u8]) {
+        let Some(&Between { low, high, .. }) = span.first() else { return };
+        let (from, to) = (self.level[low], self.level[high]);
+        let near = [self.near[low], self.near[high]];
+        // Away from the edge HU has no say.
+        if from.max(to) <= 0.5 - SAY {
+            return;
+        }
+        if from.min(to) > 0.5 + SAY && near[0] == near[1] {
+            out.fill(near[0]);
+            return;
+        }
+        for ((out, &hu), b) in out.iter_mut().zip(hu).zip(span) {
+            let s = from + (to - from) * b.t;
+            if s <= 0.5 - SAY {
+                continue;
+            }
+            let say = f32::from(below_hu.saturating_sub(hu)) / FULL_SAY_HU * SAY;
+            if s + say.clamp(-SAY, SAY) > 0.5 {
+                let closer = usize::from(b.t > 0.5);
+                *out = if near[closer] != 0 { near[closer] } else { near[1 - closer] };
+            }
+        }
+    }
 }
