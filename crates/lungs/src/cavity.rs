@@ -80,9 +80,13 @@ pub(crate) struct Cavity {
     /// Highest slice with aerated lung, and the slice where the apex is to be expected.
     top: f64,
     apex: f64,
+    /// What the lungs show, right and left.
+    seen: [Seen; 2],
+    polar: Vec<Polar>,
 }
 
 /// What the aerated lungs show, per side.
+#[derive(Default)]
 struct Seen {
     /// Largest radius: slice, direction; 0 where there is no lung.
     reach: Vec<f32>,
@@ -107,15 +111,8 @@ pub(crate) struct Polar {
 }
 
 impl Cavity {
-    /// Reads the surfaces off the lungs labelled so far; `bilateral` lets the floor sink to plain
-    /// anatomy where neither side shows it.
-    pub fn new(
-        coarse: &Coarse,
-        lungs: &Mask,
-        middle_x: f64,
-        trachea: Option<[usize; 2]>,
-        sunk: [bool; 2],
-    ) -> Option<Self> {
+    /// Reads the surfaces off the lungs labelled so far.
+    pub fn new(coarse: &Coarse, lungs: &Mask, middle_x: f64, trachea: Option<[usize; 2]>) -> Option<Self> {
         let found = lungs.bounding_box(|v| v != 0)?;
         let size = lungs.size();
         let spacing = lungs.geometry.spacing_mm;
@@ -132,27 +129,48 @@ impl Cavity {
             dome: 0.0,
             top: found.max[2] as f64 - 1.0,
             apex: found.max[2] as f64 - 1.0,
+            seen: [Seen::default(), Seen::default()],
+            polar: Vec::new(),
         };
         if let Some([carina, _]) = trachea
             && (cavity.top - carina as f64) * spacing[2] < LOW_APEX_MM
         {
             cavity.apex = carina as f64 + APEX_MM / spacing[2];
         }
-        let polar = cavity.polar_plane();
-        let seen = [RIGHT, LEFT].map(|side| cavity.see(lungs, side, &polar));
-        cavity.dome = cavity.dome_slice(&seen, sunk == [true; 2]);
+        cavity.polar = cavity.polar_plane();
+        let seen = cavity.see(lungs);
         let expected = cavity.expected_reach(&seen[0].reach, &seen[1].reach);
-        let ribs = cavity.ribs(coarse, &expected, &polar);
+        let ribs = cavity.ribs(coarse, &expected);
         let gap = cavity.rib_gap(&seen, &ribs);
         cavity.wall =
             [0, 1].map(|s| cavity.walls(&seen[s].reach, &seen[1 - s].reach, &expected, &ribs[s], gap));
-        cavity.floor = [0, 1].map(|s| cavity.floors(s, &seen[s].floor, &seen[1 - s].floor, sunk[s]));
-        cavity.medial = [0, 1].map(|s| cavity.medials(s, &seen[s].medial, &seen[1 - s].medial));
+        cavity.seen = seen;
+        cavity.sink([false; 2]);
         Some(cavity)
     }
 
+    /// Sets floor and mediastinum; on `sunk` sides the floor lies as low as in plain anatomy even
+    /// where aerated lung ends higher.
+    pub fn sink(&mut self, sunk: [bool; 2]) {
+        let both = |field: fn(&Seen) -> &[f32], s: usize| [field(&self.seen[s]), field(&self.seen[1 - s])];
+        self.dome = self.dome_slice(&self.seen, sunk == [true; 2]);
+        self.floor = [0, 1].map(|s| {
+            let [own, other] = both(|seen| &seen.floor, s);
+            self.floors(s, own, other, sunk[s])
+        });
+        self.medial = [0, 1].map(|s| {
+            let [own, other] = both(|seen| &seen.medial, s);
+            self.medials(s, own, other)
+        });
+    }
+
+    /// Polar coordinates of every pixel of a slice.
+    pub fn polar(&self) -> &[Polar] {
+        &self.polar
+    }
+
     /// Polar coordinates of every pixel of a slice about the middle of the chest.
-    pub fn polar_plane(&self) -> Vec<Polar> {
+    fn polar_plane(&self) -> Vec<Polar> {
         let [nx, ny, _] = self.size;
         let polar = |i: usize| {
             let x = ((i % nx) as f64 - self.middle[0]) * self.spacing[0];
@@ -175,33 +193,47 @@ impl Cavity {
         ((f64::from(lateral_mm) / self.spacing[0]) as usize).min(self.size[0] - 1)
     }
 
-    fn see(&self, lungs: &Mask, label: u8, polar: &[Polar]) -> Seen {
+    fn see(&self, lungs: &Mask) -> [Seen; 2] {
         let [nx, ny, nz] = self.size;
-        let slices: Vec<(Vec<f32>, Vec<f32>)> = (0..nz)
+        // A lung that herniates over the midline does not count there.
+        let seen_at = |label: u8, p: &Polar| label != 0 && usize::from(label == LEFT) == p.side;
+        let slices: Vec<[(Vec<f32>, Vec<f32>); 2]> = (0..nz)
             .into_par_iter()
             .map(|z| {
-                let mut reach = vec![0f32; DIRECTIONS];
-                let mut medial = vec![f32::INFINITY; ny];
-                for (i, p) in polar.iter().enumerate() {
-                    // A lung that herniates over the midline does not count there.
-                    if lungs.slice(z)[i] == label && usize::from(label == LEFT) == p.side {
+                let none = || (vec![0f32; DIRECTIONS], vec![f32::INFINITY; ny]);
+                let mut seen = [none(), none()];
+                let rows = lungs.slice(z).chunks(nx).zip(self.polar.chunks(nx));
+                for (y, (labels, polar)) in rows.enumerate() {
+                    for (_, p) in labels.iter().zip(polar).filter(|&(&label, p)| seen_at(label, p)) {
+                        let (reach, medial) = &mut seen[p.side];
                         reach[p.direction] = reach[p.direction].max(p.radius_mm);
-                        medial[i / nx] = medial[i / nx].min(p.lateral_mm);
+                        medial[y] = medial[y].min(p.lateral_mm);
                     }
                 }
-                (reach, medial)
+                seen
             })
             .collect();
-        let mut floor = vec![f32::INFINITY; nx * ny];
-        for z in (0..nz).rev() {
-            for (i, p) in polar.iter().enumerate() {
-                if lungs.slice(z)[i] == label && usize::from(label == LEFT) == p.side {
-                    floor[i / nx * nx + self.column(p.lateral_mm)] = z as f32;
+        let columns: Vec<usize> = self.polar.iter().take(nx).map(|p| self.column(p.lateral_mm)).collect();
+        let floors: Vec<[Vec<f32>; 2]> = (0..ny)
+            .into_par_iter()
+            .map(|y| {
+                let mut floor = [vec![f32::INFINITY; nx], vec![f32::INFINITY; nx]];
+                let row = y * nx..(y + 1) * nx;
+                let polar = &self.polar[row.clone()];
+                for z in (0..nz).rev() {
+                    let labels = lungs.slice(z)[row.clone()].iter().zip(polar).zip(&columns);
+                    for ((_, p), &column) in labels.filter(|&((&label, p), _)| seen_at(label, p)) {
+                        floor[p.side][column] = z as f32;
+                    }
                 }
-            }
-        }
-        let (reach, medial): (Vec<_>, Vec<_>) = slices.into_iter().unzip();
-        Seen { reach: reach.concat(), medial: medial.concat(), floor }
+                floor
+            })
+            .collect();
+        [0, 1].map(|s| Seen {
+            reach: slices.iter().flat_map(|slice| &slice[s].0).copied().collect(),
+            medial: slices.iter().flat_map(|slice| &slice[s].1).copied().collect(),
+            floor: floors.iter().flat_map(|floor| &floor[s]).copied().collect(),
+        })
     }
 
     /// Slice of the higher domes. Middle lobe and lingula lie on the domes in front: where their

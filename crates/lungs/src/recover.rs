@@ -4,7 +4,8 @@ use crate::air::Air;
 use crate::airway::Airway;
 use crate::cavity::Cavity;
 use crate::coarse::Coarse;
-use pleura_volume::{Connectivity, Mask, Structuring, connected_components, dilate, open};
+use crate::judge::count;
+use pleura_volume::{Connectivity, Mask, Structuring, VoxelBox, connected_components, dilate, erode};
 use rayon::prelude::*;
 
 /// Airless lung lies in this range, HU.
@@ -42,105 +43,135 @@ pub(crate) fn recover(
     middle_x: f64,
     airway: &Airway,
 ) -> bool {
-    let trachea = airway.trachea;
-    let airway = &airway.mask;
-    let aerated = lungs.data.par_iter().filter(|&&v| v != 0).count();
+    let aerated = lungs.data.par_chunks(1 << 16).map(|part| part.len() - count(part, 0)).sum::<usize>();
     if (aerated as f64) * coarse.voxel_ml() < AERATED_ML {
         return false;
     }
-    let gas = bronchi(coarse, air, lungs, blocked, airway);
-    let Some(first) = Cavity::new(coarse, lungs, middle_x, trachea, [false; 2]) else { return false };
-    let polar = first.polar_plane();
-    let plane = polar.len();
-    let within = |&i: &usize| gas[i] && first.is_core(i / plane, &polar[i % plane]);
-    if ((0..gas.len()).into_par_iter().filter(within).count() as f64) * coarse.voxel_ml() < GAS_ML {
+    let ml = |voxels: usize| voxels as f64 * coarse.voxel_ml();
+    let gas = bronchi(coarse, air, lungs, blocked, &airway.mask);
+    if ml(gas.len()) < GAS_ML {
         return false;
     }
-    let sunk = sunk_sides(&first, &gas, coarse.voxel_ml());
-    let cavity = if sunk.contains(&true) {
-        let Some(c) = Cavity::new(coarse, lungs, middle_x, trachea, sunk) else { return false };
-        c
-    } else {
-        first
+    let Some(mut cavity) = Cavity::new(coarse, lungs, middle_x, airway.trachea) else { return false };
+    let plane = cavity.polar().len();
+    let in_core = |&&i: &&usize| cavity.is_core(i / plane, &cavity.polar()[i % plane]);
+    if ml(gas.iter().filter(in_core).count()) < GAS_ML {
+        return false;
+    }
+    let sunk = sunk_sides(&cavity, &gas, coarse.voxel_ml());
+    if sunk.contains(&true) {
+        cavity.sink(sunk);
+    }
+    let holds = |i: usize| cavity.holds(i % plane, i / plane, &cavity.polar()[i % plane]);
+    let gas: Vec<usize> = gas.into_iter().filter(|&i| holds(i)).collect();
+    if ml(gas.len()) < GAS_ML {
+        return false;
+    }
+    let fits = |i: usize| {
+        lungs.data[i] == 0
+            && TISSUE_HU.contains(&coarse.hu.data[i])
+            && blocked.iter().all(|b| b.data[i] == 0)
+            && holds(i)
     };
-    let empty: Vec<u8> = (0..lungs.data.len())
-        .into_par_iter()
-        .map(|i| {
-            let fits = lungs.data[i] == 0
-                && TISSUE_HU.contains(&coarse.hu.data[i]) | gas[i]
-                && blocked.iter().all(|b| b.data[i] == 0)
-                && cavity.holds(i % plane, i / plane, &polar[i % plane]);
-            u8::from(fits)
-        })
-        .collect();
-    let gas_within = empty.iter().zip(&gas).filter(|&(&e, &g)| e != 0 && g).count();
-    if (gas_within as f64) * coarse.voxel_ml() < GAS_ML {
-        return false;
-    }
-    let empty = coarse.mask(empty);
-    let thick = open(&empty, Structuring::Ball { radius_mm: BALL_MM });
-    let parts = connected_components(&thick, Connectivity::Six);
-    let mut with_gas = vec![0usize; parts.sizes.len()];
-    for (&l, &g) in parts.labels.data.iter().zip(&gas) {
-        with_gas[l as usize] += usize::from(g);
-    }
-    let keep: Vec<bool> = (0..parts.sizes.len())
-        .map(|l| {
-            let [ml, gas_ml] = [parts.sizes[l], with_gas[l]].map(|n| n as f64 * coarse.voxel_ml());
-            let least = if ml >= LOBE_ML { LOBE_GAS_ML } else { GAS_ML };
-            l > 0 && ml >= LEAST_ML && gas_ml >= least
-        })
-        .collect();
-    let kept = parts.labels.map(|l| u8::from(keep[l as usize]));
-    if kept.data.iter().all(|&v| v == 0) {
-        return false;
-    }
-    // Back out into the corners that the ball left.
-    let grown = dilate(&kept, Structuring::Ball { radius_mm: CORNER_MM });
-    for (i, v) in lungs.data.iter_mut().enumerate() {
-        if grown.data[i] != 0 && empty.data[i] != 0 {
-            *v = Cavity::label(&polar[i % plane]);
+    let mut empty = coarse.mask((0..lungs.data.len()).into_par_iter().map(|i| u8::from(fits(i))).collect());
+    gas.iter().for_each(|&i| empty.data[i] = 1);
+    let Some(at) = empty.bounding_box(|v| v != 0) else { return false };
+    // One voxel more, as what lies beyond the grid wears nothing off.
+    let at = at.grown([1; 3], empty.size());
+    let empty = empty.cropped(&at);
+    let whole = lungs.size();
+    let gas: Vec<usize> = gas.into_iter().map(|i| empty.offset(within_box(i, whole, &at))).collect();
+    let Some(found) = consolidation(&empty, &gas) else { return false };
+    for z in 0..found.size()[2] {
+        for y in 0..found.size()[1] {
+            let from = found.offset([0, y, z]);
+            let to = lungs.offset([at.min[0], at.min[1] + y, at.min[2] + z]);
+            for x in 0..found.size()[0] {
+                if found.data[from + x] != 0 {
+                    lungs.data[to + x] = Cavity::label(&cavity.polar()[(to + x) % plane]);
+                }
+            }
         }
     }
     true
 }
 
-/// Gas in small pieces that is neither lung nor trachea.
-fn bronchi(coarse: &Coarse, air: &Air, lungs: &Mask, blocked: &[&Mask], airway: &Mask) -> Vec<bool> {
+/// Where the `i`-th voxel of a grid lies within a box.
+fn within_box(i: usize, [nx, ny, _]: [usize; 3], at: &VoxelBox) -> [usize; 3] {
+    [i % nx - at.min[0], i / nx % ny - at.min[1], i / (nx * ny) - at.min[2]]
+}
+
+/// The thick parts of the empty space that hold enough gas, with their thin rims; `gas` is part
+/// of the empty space.
+fn consolidation(empty: &Mask, gas: &[usize]) -> Option<Mask> {
+    let voxel_ml = empty.geometry.voxel_ml();
+    let core = erode(empty, Structuring::Ball { radius_mm: BALL_MM });
+    // Enough gas may not lie near thick parts at all, and then there is no need to look closer.
+    let reach = empty.geometry.spacing_mm.map(|s| (BALL_MM / s) as usize + 1);
+    let least = (LOBE_GAS_ML / voxel_ml).ceil() as usize;
+    if gas.iter().filter(|&&i| meets(&core, i, reach)).take(least).count() < least {
+        return None;
+    }
+    let thick = dilate(&core, Structuring::Ball { radius_mm: BALL_MM });
+    let parts = connected_components(&thick, Connectivity::Six);
+    let mut with_gas = vec![0usize; parts.sizes.len()];
+    gas.iter().for_each(|&i| with_gas[parts.labels.data[i] as usize] += 1);
+    let keep: Vec<bool> = (0..parts.sizes.len())
+        .map(|l| {
+            let [ml, gas_ml] = [parts.sizes[l], with_gas[l]].map(|n| n as f64 * voxel_ml);
+            let least = if ml >= LOBE_ML { LOBE_GAS_ML } else { GAS_ML };
+            l > 0 && ml >= LEAST_ML && gas_ml >= least
+        })
+        .collect();
+    if !keep.contains(&true) {
+        return None;
+    }
+    let kept = parts.labels.map(|l| u8::from(keep[l as usize]));
+    // Back out into the corners that the ball left.
+    let mut grown = dilate(&kept, Structuring::Ball { radius_mm: CORNER_MM });
+    grown.data.iter_mut().zip(&empty.data).for_each(|(v, &e)| *v &= e);
+    Some(grown)
+}
+
+/// Whether any voxel of the mask lies in the box of `reach` voxels around the `i`-th.
+fn meets(mask: &Mask, i: usize, reach: [usize; 3]) -> bool {
+    let [nx, ny, nz] = mask.size();
+    let around = |v: usize, a: usize, n: usize| v.saturating_sub(reach[a])..(v + reach[a] + 1).min(n);
+    let (columns, rows) = (around(i % nx, 0, nx), around(i / nx % ny, 1, ny));
+    around(i / (nx * ny), 2, nz).any(|z| {
+        rows.clone().any(|y| {
+            let row = (z * ny + y) * nx;
+            mask.data[row + columns.start..row + columns.end].iter().any(|&v| v != 0)
+        })
+    })
+}
+
+/// Voxels of gas in small pieces that is neither lung nor trachea.
+fn bronchi(coarse: &Coarse, air: &Air, lungs: &Mask, blocked: &[&Mask], airway: &Mask) -> Vec<usize> {
     let dark: Vec<u8> = (0..lungs.data.len())
         .into_par_iter()
         .map(|i| {
             let free = lungs.data[i] == 0 && blocked.iter().all(|b| b.data[i] == 0);
-            u8::from(free && air.outside.data[i] == 0 && coarse.hu.data[i] < BRONCHUS_HU)
+            u8::from(coarse.hu.data[i] < BRONCHUS_HU && free && air.outside.data[i] == 0)
         })
         .collect();
     let pieces = connected_components(&coarse.mask(dark), Connectivity::TwentySix);
     let most = (BOWEL_ML / coarse.voxel_ml()) as usize;
     // The blurred edge of the lung is dark too: gas has soft tissue all around.
-    let near = |mask: &Mask, mm: f64| {
-        let voxels = coarse.hu.geometry.spacing_mm.map(|s| 2 * (mm / s).round().max(1.0) as usize + 1);
-        dilate(&mask.map(|v| u8::from(v != 0)), Structuring::Box { voxels })
-    };
-    let (near_lung, hilum) = (near(lungs, LUNG_EDGE_MM), near(airway, HILUM_MM));
-    pieces
-        .labels
-        .data
-        .par_iter()
-        .enumerate()
-        .map(|(i, &l)| {
-            l > 0 && pieces.sizes[l as usize] <= most && near_lung.data[i] == 0 && hilum.data[i] == 0
-        })
-        .collect()
+    let reach = |mm: f64| coarse.hu.geometry.spacing_mm.map(|s| (mm / s).round().max(1.0) as usize);
+    let (edge, hilum) = (reach(LUNG_EDGE_MM), reach(HILUM_MM));
+    let labels = pieces.labels.data.par_iter().enumerate();
+    let small = labels.filter(|&(_, &l)| l > 0 && pieces.sizes[l as usize] <= most).map(|(i, _)| i);
+    small.filter(|&i| !meets(lungs, i, edge) && !meets(airway, i, hilum)).collect()
 }
 
 /// Sides whose bronchi hold air below what both lungs' floors say.
-fn sunk_sides(cavity: &Cavity, gas: &[bool], voxel_ml: f64) -> [bool; 2] {
-    let polar = cavity.polar_plane();
-    let plane = polar.len();
+fn sunk_sides(cavity: &Cavity, gas: &[usize], voxel_ml: f64) -> [bool; 2] {
+    let plane = cavity.polar().len();
     let mut below = [0usize; 2];
-    for (i, _) in gas.iter().enumerate().filter(|&(_, &g)| g) {
+    for &i in gas {
         let (z, i) = (i / plane, i % plane);
-        let p = &polar[i];
+        let p = &cavity.polar()[i];
         if cavity.is_core(z, p) && (z as f32) < cavity.floor_at(i, p) {
             below[Cavity::side(p)] += 1;
         }

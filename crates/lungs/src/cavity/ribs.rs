@@ -1,6 +1,6 @@
 //! The inner surface of the rib cage, where the lung does not show the wall.
 
-use super::{CONTACT, Cavity, DIRECTIONS, Polar, Seen, is_lateral};
+use super::{CONTACT, Cavity, DIRECTIONS, Seen, is_lateral};
 use crate::coarse::Coarse;
 use rayon::prelude::*;
 
@@ -17,16 +17,19 @@ const RIB_GAP_MM: std::ops::Range<f32> = -2.0..10.0;
 
 impl Cavity {
     /// Inner surface of the rib cage: side, then slice and direction; infinite where no rib is near.
-    pub(super) fn ribs(&self, coarse: &Coarse, expected: &[f32], polar: &[Polar]) -> [Vec<f32>; 2] {
+    pub(super) fn ribs(&self, coarse: &Coarse, expected: &[f32]) -> [Vec<f32>; 2] {
         let nz = self.size[2];
         let rows: Vec<[Vec<f32>; 2]> = (0..nz)
             .into_par_iter()
             .map(|z| {
                 let mut near = [vec![f32::INFINITY; DIRECTIONS], vec![f32::INFINITY; DIRECTIONS]];
-                for (i, (&hu, p)) in coarse.hu.slice(z).iter().zip(polar).enumerate() {
+                for (i, (&hu, p)) in coarse.hu.slice(z).iter().zip(&self.polar).enumerate() {
+                    if hu <= BONE_HU {
+                        continue;
+                    }
                     let r = &mut near[p.side][p.direction];
                     let from = CONTACT as f32 * expected[z * DIRECTIONS + p.direction];
-                    if hu > BONE_HU && p.radius_mm > from && p.radius_mm < *r && self.is_rib(coarse, z, i) {
+                    if p.radius_mm > from && p.radius_mm < *r && self.is_rib(coarse, z, i) {
                         *r = p.radius_mm;
                     }
                 }
