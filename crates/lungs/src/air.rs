@@ -142,8 +142,19 @@ fn measure(coarse: &Coarse, pieces: &Components, void: &[bool]) -> Vec<Patch> {
     let [nx, ny, _] = coarse.hu.size();
     let mut patches = vec![Patch::new(0); pieces.sizes.len()];
     let labels = &pieces.labels.data;
-    for (i, &label) in labels.iter().enumerate().filter(|&(_, &l)| l > 0) {
-        let (x, y, z) = (i % nx, i / nx % ny, i / (nx * ny));
+    let mut place = [0, 0, 0];
+    for (i, &label) in labels.iter().enumerate() {
+        let [x, y, z] = place;
+        place = if x + 1 < nx {
+            [x + 1, y, z]
+        } else if y + 1 < ny {
+            [0, y + 1, z]
+        } else {
+            [0, 0, z + 1]
+        };
+        if label == 0 {
+            continue;
+        }
         let p = &mut patches[label as usize];
         p.z = z;
         p.pixels += 1;

@@ -111,7 +111,7 @@ pub(crate) struct Polar {
 }
 
 impl Cavity {
-    /// Reads the surfaces off the lungs labelled so far.
+    /// Reads wall and floor off the lungs labelled so far; [`Self::settle`] adds the mediastinum.
     pub fn new(coarse: &Coarse, lungs: &Mask, middle_x: f64, trachea: Option<[usize; 2]>) -> Option<Self> {
         let found = lungs.bounding_box(|v| v != 0)?;
         let size = lungs.size();
@@ -145,23 +145,22 @@ impl Cavity {
         cavity.wall =
             [0, 1].map(|s| cavity.walls(&seen[s].reach, &seen[1 - s].reach, &expected, &ribs[s], gap));
         cavity.seen = seen;
-        cavity.sink([false; 2]);
+        cavity.set_floor([false; 2]);
         Some(cavity)
     }
 
-    /// Sets floor and mediastinum; on `sunk` sides the floor lies as low as in plain anatomy even
-    /// where aerated lung ends higher.
-    pub fn sink(&mut self, sunk: [bool; 2]) {
-        let both = |field: fn(&Seen) -> &[f32], s: usize| [field(&self.seen[s]), field(&self.seen[1 - s])];
+    fn set_floor(&mut self, sunk: [bool; 2]) {
         self.dome = self.dome_slice(&self.seen, sunk == [true; 2]);
-        self.floor = [0, 1].map(|s| {
-            let [own, other] = both(|seen| &seen.floor, s);
-            self.floors(s, own, other, sunk[s])
-        });
-        self.medial = [0, 1].map(|s| {
-            let [own, other] = both(|seen| &seen.medial, s);
-            self.medials(s, own, other)
-        });
+        self.floor = [0, 1].map(|s| self.floors(s, &self.seen[s].floor, &self.seen[1 - s].floor, sunk[s]));
+    }
+
+    /// Sets the mediastinum, which [`Self::holds`] needs, and on `sunk` sides the floor as low as in
+    /// plain anatomy even where aerated lung ends higher.
+    pub fn settle(&mut self, sunk: [bool; 2]) {
+        if sunk.contains(&true) {
+            self.set_floor(sunk);
+        }
+        self.medial = [0, 1].map(|s| self.medials(s, &self.seen[s].medial, &self.seen[1 - s].medial));
     }
 
     /// Polar coordinates of every pixel of a slice.

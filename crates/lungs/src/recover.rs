@@ -59,9 +59,7 @@ pub(crate) fn recover(
         return false;
     }
     let sunk = sunk_sides(&cavity, &gas, coarse.voxel_ml());
-    if sunk.contains(&true) {
-        cavity.sink(sunk);
-    }
+    cavity.settle(sunk);
     let holds = |i: usize| cavity.holds(i % plane, i / plane, &cavity.polar()[i % plane]);
     let gas: Vec<usize> = gas.into_iter().filter(|&i| holds(i)).collect();
     if ml(gas.len()) < GAS_ML {

@@ -150,41 +150,55 @@ fn measure(coarse: &Coarse, air: &Air, parts: &Components) -> Vec<Piece> {
 /// Middle of the body along x over the slices of a box, pixels.
 fn body_middle(coarse: &Coarse, air: &Air, b: &VoxelBox) -> f64 {
     let [nx, _, _] = coarse.hu.size();
-    let (mut n, mut sum) = (0usize, 0usize);
-    for z in b.min[2]..b.max[2] {
-        for (i, &o) in air.outside.slice(z).iter().enumerate() {
-            // Only the depth of the lungs: the table and the arms beside it are not symmetric.
-            if o == 0 && (b.min[1]..b.max[1]).contains(&(i / nx)) {
-                n += 1;
-                sum += i % nx;
+    let slice = |z: usize| {
+        // Only the depth of the lungs: the table and the arms beside it are not symmetric.
+        let rows = &air.outside.slice(z)[b.min[1] * nx..b.max[1] * nx];
+        let mut counted = (0usize, 0usize);
+        for row in rows.chunks(nx) {
+            for (x, _) in row.iter().enumerate().filter(|&(_, &o)| o == 0) {
+                counted.0 += 1;
+                counted.1 += x;
             }
         }
-    }
+        counted
+    };
+    let slices = (b.min[2]..b.max[2]).into_par_iter().map(slice);
+    let (n, sum) = slices.reduce(|| (0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
     sum as f64 / n.max(1) as f64
 }
 
 fn share_right_of(parts: &Components, label: u32, b: &VoxelBox, middle: f64) -> f64 {
     let nx = parts.labels.size()[0];
-    let (mut right, mut all) = (0usize, 0usize);
-    for z in b.min[2]..b.max[2] {
-        for (i, &l) in parts.labels.slice(z).iter().enumerate() {
-            all += usize::from(l == label);
-            right += usize::from(l == label && ((i % nx) as f64) < middle);
-        }
-    }
+    let row = |z: usize, y: usize| {
+        let start = parts.labels.offset([0, y, z]);
+        let row = parts.labels.data[start..start + nx].iter().enumerate().filter(|&(_, &l)| l == label);
+        row.fold((0usize, 0usize), |n, (x, _)| (n.0 + usize::from((x as f64) < middle), n.1 + 1))
+    };
+    let add = |a: (usize, usize), b: (usize, usize)| (a.0 + b.0, a.1 + b.1);
+    let slices = (b.min[2]..b.max[2]).into_par_iter();
+    let counts = slices.map(|z| (b.min[1]..b.max[1]).map(|y| row(z, y)).fold((0, 0), add));
+    let (right, all) = counts.reduce(|| (0, 0), add);
     right as f64 / all.max(1) as f64
 }
 
 /// Tells whether the middle of a box lies in the box of a side's large pieces within that slice:
 /// so a lobe cut off by consolidation is kept, and gas in front of a posterior recess is not.
 fn slice_boxes(large: &Mask) -> impl Fn(&VoxelBox, u8) -> bool + use<> {
-    let [nx, ny, nz] = large.size();
+    let [nx, _, nz] = large.size();
     let in_slice = |z: usize, side: u8| {
-        let slice = VoxelBox { min: [0, 0, z], max: [nx, ny, z + 1] };
-        large.cropped(&slice).bounding_box(|v| v == side)
+        let mut own: Option<VoxelBox> = None;
+        for (y, row) in large.slice(z).chunks(nx).enumerate() {
+            let Some(first) = row.iter().position(|&v| v == side) else { continue };
+            let last = row.iter().rposition(|&v| v == side).unwrap_or(first);
+            let b = own.get_or_insert(VoxelBox { min: [first, y, 0], max: [last + 1, y + 1, 1] });
+            b.min[0] = b.min[0].min(first);
+            b.max = [b.max[0].max(last + 1), y + 1, 1];
+        }
+        own
     };
+    let slices = (0..nz).into_par_iter();
     let boxes: Vec<[Option<VoxelBox>; 2]> =
-        (0..nz).map(|z| [RIGHT, LEFT].map(|side| in_slice(z, side))).collect();
+        slices.map(|z| [RIGHT, LEFT].map(|side| in_slice(z, side))).collect();
     move |b, side| {
         let [x, y, z] = std::array::from_fn(|a| (b.min[a] + b.max[a]) / 2);
         let of_slice = boxes.get(z).map(|pair| pair[usize::from(side == LEFT)]);
@@ -253,21 +267,29 @@ fn two_cores(depth: &[f32], mm: f32, lung: &Mask, middle: f64) -> Option<Vec<u8>
 /// Lets labels spread through the lung, one voxel a round, the lower label first.
 fn spread(side: &mut [u8], lung: &Mask) {
     let [nx, ny, nz] = lung.size();
-    let mut front: Vec<usize> = (0..side.len()).filter(|&i| side[i] == RIGHT).collect();
-    front.extend((0..side.len()).filter(|&i| side[i] == LEFT));
+    let around = |i: usize| {
+        let (x, y, z) = (i % nx, i / nx % ny, i / (nx * ny));
+        let all = [
+            (x > 0).then(|| i - 1),
+            (x + 1 < nx).then_some(i + 1),
+            (y > 0).then(|| i - nx),
+            (y + 1 < ny).then_some(i + nx),
+            (z > 0).then(|| i - nx * ny),
+            (z + 1 < nz).then_some(i + nx * ny),
+        ];
+        all.into_iter().flatten()
+    };
+    // Only the rim of a core has anywhere to spread to.
+    let rim = |label: u8| {
+        let at_rim = |&i: &usize| side[i] == label && around(i).any(|j| side[j] == 0 && lung.data[j] != 0);
+        (0..side.len()).into_par_iter().filter(at_rim).collect::<Vec<usize>>()
+    };
+    let mut front = rim(RIGHT);
+    front.extend(rim(LEFT));
     while !front.is_empty() {
         let mut next = Vec::new();
         for i in front {
-            let (x, y, z) = (i % nx, i / nx % ny, i / (nx * ny));
-            let around = [
-                (x > 0).then(|| i - 1),
-                (x + 1 < nx).then_some(i + 1),
-                (y > 0).then(|| i - nx),
-                (y + 1 < ny).then_some(i + nx),
-                (z > 0).then(|| i - nx * ny),
-                (z + 1 < nz).then_some(i + nx * ny),
-            ];
-            for j in around.into_iter().flatten() {
+            for j in around(i) {
                 if side[j] == 0 && lung.data[j] != 0 {
                     side[j] = side[i];
                     next.push(j);
