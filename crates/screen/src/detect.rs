@@ -1,6 +1,6 @@
 //! Candidate regions and infected voxels: the detector on the lungs' box.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::models::LoadedDetector;
 use pleura_lungs::RIGHT;
 use pleura_nets::boxes::{proposals, sigmoid};
@@ -20,6 +20,10 @@ const BEYOND_HU: i16 = -1024;
 
 /// Most bytes of buffers the detector may hold.
 const DETECTOR_BYTES: usize = 600 << 20;
+
+/// Most cells of the detector's grid: at some 16 bytes a cell for input, mask, output and its
+/// probability this is 1 GB. The largest chest at 1 mm takes 50 million.
+const MOST_CELLS: u128 = 64 << 20;
 
 /// Voxels seen beyond a tile, where the lungs do not fit into one.
 const HALO: [usize; 3] = [32; 3];
@@ -89,7 +93,8 @@ pub fn detector_input(
 /// voxel head gives the infected voxels.
 ///
 /// # Errors
-/// [`crate::Error::Network`] when the network does not fit its manifest, [`crate::Error::Cancelled`].
+/// [`Error::TooLarge`] where the detector's grid would not fit into memory; [`Error::Network`] when
+/// the network does not fit its manifest; [`Error::Cancelled`].
 pub fn detect(
     volume: &Volume<i16>,
     lungs: &Mask,
@@ -101,6 +106,10 @@ pub fn detect(
     let Some(grid) = detector_grid(lungs, detector.spacing_mm, [sx, sy, sz]) else {
         return Ok(Detection { candidates: Vec::new(), infection: nothing() });
     };
+    let cells = grid.size.iter().map(|&n| n as u128).product();
+    if cells > MOST_CELLS {
+        return Err(Error::TooLarge { cells, most: MOST_CELLS });
+    }
     let channel = detector_input(volume, lungs, &grid, &detector.input)?;
     let [nx, ny, nz] = grid.size;
     let size = [nz, ny, nx];

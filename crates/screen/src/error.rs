@@ -18,6 +18,16 @@ pub enum Error {
         /// Least slices.
         needed: usize,
     },
+    /// The lungs span more than any chest: the spacing is wrong.
+    #[error(
+        "the lungs take up {cells} cells of the detector's grid, more than the {most} allowed; the voxel spacing is likely wrong"
+    )]
+    TooLarge {
+        /// Cells the detector would need.
+        cells: u128,
+        /// Most cells.
+        most: u128,
+    },
     /// A model cannot be used for its role.
     #[error("the {} model `{name}` cannot be used: {reason}", role_name(*role))]
     Model {

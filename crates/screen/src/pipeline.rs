@@ -19,12 +19,6 @@ pub const LEAST_SLICES: usize = 8;
 /// between the -700 HU of lung and soft tissue is -350; ground-glass is commonly read up to -300).
 pub const CONSOLIDATION_HU: i16 = -300;
 
-/// Less lung than this is no chest of an adult, ml (ours).
-const LEAST_LUNG_ML: f64 = 600.0;
-
-/// Lungs that reach less far from base to apex are no chest of an adult, mm (ours).
-const LEAST_LUNG_MM: f64 = 80.0;
-
 /// How a scan is screened.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -48,7 +42,8 @@ impl Default for Options {
 /// input gives the same case, but for `times`, whatever the thread count.
 ///
 /// # Errors
-/// [`Error::TooFewSlices`] below [`LEAST_SLICES`]; [`Error::Network`] when a network does not fit
+/// [`Error::TooFewSlices`] below [`LEAST_SLICES`]; [`Error::TooLarge`] where the lungs take up more
+/// cells of the detector's grid than fit into memory; [`Error::Network`] when a network does not fit
 /// its manifest; [`Error::Cancelled`] when `progress` says so.
 pub fn screen(
     volume: &Volume<i16>,
@@ -63,10 +58,10 @@ pub fn screen(
     let mut clock = Clock(Instant::now());
     let mut times = StageTimes::default();
     let lungs = pleura_lungs::find(volume, &options.lungs, progress)?;
-    let implausible = implausible(&lungs);
+    let not_usable = not_usable(&lungs);
     times.lungs = clock.lap();
-    if !implausible.is_empty() {
-        return Ok(not_analysable(volume, lungs, models, options.profile, implausible, times));
+    if !not_usable.is_empty() {
+        return Ok(not_analysable(volume, lungs, models, options.profile, not_usable, times));
     }
 
     let Detection { candidates, infection } = detect(volume, &lungs.mask, &models.detector, progress)?;
@@ -111,34 +106,13 @@ impl Clock {
 }
 
 /// Why the lungs cannot be analysed; empty when they can.
-fn implausible(lungs: &Lungs) -> Vec<String> {
-    let geometry = &lungs.mask.geometry;
-    let extent = lungs.mask.bounding_box(|v| v != 0);
-    let (Some(extent), false) = (extent, lungs.status == LungStatus::NotFound) else {
-        let mut reasons = lungs.reasons.clone();
-        if reasons.is_empty() {
-            reasons.push("No lungs were found in the scan.".into());
-        }
-        return reasons;
-    };
-    let mut reasons = Vec::new();
-    let voxels = lungs.mask.data.par_iter().filter(|&&v| v != 0).count();
-    let volume_ml = voxels as f64 * geometry.voxel_ml();
-    if volume_ml < LEAST_LUNG_ML {
-        reasons.push(format!(
-            "Only {volume_ml:.0} ml of lung were found; at least {LEAST_LUNG_ML:.0} ml are needed."
-        ));
+fn not_usable(lungs: &Lungs) -> Vec<String> {
+    if lungs.status != LungStatus::NotFound && lungs.implausible.is_empty() {
+        return Vec::new();
     }
-    let height_mm = extent.size()[2] as f64 * geometry.spacing_mm[2];
-    if height_mm < LEAST_LUNG_MM {
-        reasons.push(format!(
-            "The lung in the scan reaches over {height_mm:.0} mm from base to apex; at least {LEAST_LUNG_MM:.0} mm are needed."
-        ));
-    }
-    if !reasons.is_empty() {
-        reasons.extend(lungs.reasons.iter().cloned());
-    }
-    reasons
+    // What rules them out comes first; the rest may explain it.
+    let rest = lungs.reasons.iter().filter(|r| !lungs.implausible.contains(r));
+    lungs.implausible.iter().chain(rest).cloned().collect()
 }
 
 fn not_analysable(

@@ -6,10 +6,10 @@ mod common;
 use common::{CALIBRATION, chest, detector, located, plain};
 use pleura_nets::specs::OBJECTNESS;
 use pleura_screen::{
-    Case, Error, IRRELEVANT, LungStatus, Models, Options, PatchVote, Profile, Verdict, noisy_or,
+    Case, Error, IRRELEVANT, LungStatus, Models, Options, PatchVote, Profile, Verdict, detect, noisy_or,
     noisy_or_calibrated, screen, vote,
 };
-use pleura_volume::{Cancelled, NoProgress, Progress, VoxelBox};
+use pleura_volume::{Cancelled, Mask, NoProgress, Progress, Volume, VoxelBox};
 use std::sync::Mutex;
 
 fn options(profile: Profile) -> Options {
@@ -171,6 +171,50 @@ fn a_slab_of_lung_is_not_analysable() {
     let case = screen(&slab, &models, &Options::default(), &NoProgress).unwrap();
     assert_eq!(case.verdict, Verdict::NotAnalysable);
     assert!(case.reasons.iter().any(|r| r.contains("60 mm")), "{:?}", case.reasons);
+}
+
+/// Screens what must get no diagnosis, and no network: cancelling at its stage would be an error.
+fn not_analysable(volume: &Volume<i16>, reason: &str) {
+    let models = Models::new(detector(|_| {}), located()).unwrap();
+    let watch = Watch { stages: Mutex::default(), cancel_at: "network" };
+    let case = screen(volume, &models, &Options::default(), &watch).unwrap();
+    assert_eq!(case.verdict, Verdict::NotAnalysable);
+    assert!(case.regions.is_empty() && case.findings.is_empty());
+    assert!(case.reasons[0].contains(reason), "{:?}", case.reasons);
+}
+
+#[test]
+fn lungs_of_twice_the_size_are_not_analysable() {
+    let mut volume = chest(true);
+    volume.geometry.spacing_mm = volume.geometry.spacing_mm.map(|s| 2.0 * s);
+    not_analysable(&volume, "more than a chest holds");
+}
+
+#[test]
+fn one_lung_full_of_fluid_is_not_analysable() {
+    // All of the left lung but the part in the upper slices.
+    let mut volume = chest(true);
+    let [nx, ny, nz] = volume.size();
+    for z in 0..nz - 19 {
+        for y in 0..ny {
+            let start = volume.offset([nx / 2, y, z]);
+            for v in &mut volume.data[start..start + nx / 2] {
+                *v = if *v < -700 && *v > -950 { 30 } else { *v };
+            }
+        }
+    }
+    not_analysable(&volume, "The left lung ");
+}
+
+#[test]
+fn a_grid_that_does_not_fit_into_memory_is_an_error() {
+    let models = Models::new(detector(|_| {}), located()).unwrap();
+    let mut volume = chest(true);
+    // 3.2 m across: 107 million cells of 5 mm.
+    volume.geometry.spacing_mm = [25.0; 3];
+    let lungs = Mask::filled(volume.geometry.clone(), 1);
+    let error = detect(&volume, &lungs, &models.detector, &NoProgress).unwrap_err();
+    assert!(matches!(error, Error::TooLarge { cells, most } if cells > most), "{error}");
 }
 
 #[test]
