@@ -1,5 +1,6 @@
 //! The content of report.json, schema `pleura.report/1`.
 
+use crate::files::MASKS;
 use crate::{Error, Result};
 use pleura_formats::{Scan, SourceFormat, Warning};
 use pleura_screen::{Case, LungStatus, Profile, Region, Verdict};
@@ -59,8 +60,12 @@ pub struct Orientation {
 /// What was read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Input {
-    /// Name of the input as the user gave it.
-    pub name: String,
+    /// Name of the input as the user gave it, only on request: folders are often named after the
+    /// patient.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Tells this input from others, whatever folder it lies in; see [`crate::fingerprint()`].
+    pub fingerprint: String,
     /// File format.
     pub format: SourceFormat,
     /// Axial slices.
@@ -257,13 +262,15 @@ pub struct Document {
 pub struct Meta {
     /// Name of the input as the user gave it.
     pub name: String,
+    /// Tells the input from others; see [`crate::fingerprint()`].
+    pub fingerprint: String,
     /// Program that writes the report.
     pub software: Software,
     /// Models that had a say.
     pub models: Vec<ModelInfo>,
     /// Seconds spent on reading the input.
     pub read_s: f64,
-    /// Whether the patient's name and id are reported.
+    /// Whether the patient's name and id and the name of the input are reported.
     pub with_patient: bool,
     /// Whether the masks are written beside the report.
     pub masks: bool,
@@ -314,13 +321,26 @@ impl Document {
         }
         Ok(document)
     }
+
+    /// Whether this report, found in `dir`, is what a new run with this `meta` and `profile` would
+    /// write there: the same input, program and models, as much of the patient, and the masks
+    /// beside it when they are asked for.
+    pub fn answers(&self, meta: &Meta, profile: Profile, dir: &Path) -> bool {
+        self.input.fingerprint == meta.fingerprint
+            && self.software == meta.software
+            && self.models == meta.models
+            && self.profile == profile
+            && self.input.name.is_some() == meta.with_patient
+            && (!meta.masks || MASKS.iter().all(|m| dir.join(m).is_file()))
+    }
 }
 
 fn input(scan: &Scan, meta: &Meta) -> Input {
     let geometry = &scan.volume.geometry;
     let facts = scan.facts.clone();
     Input {
-        name: meta.name.clone(),
+        name: meta.with_patient.then(|| meta.name.clone()),
+        fingerprint: meta.fingerprint.clone(),
         format: scan.format,
         slices: geometry.size[2],
         size_voxels: geometry.size,

@@ -8,6 +8,7 @@ use pleura_formats::{Scan, write_nifti_u8};
 use pleura_screen::Case;
 use std::ffi::OsStr;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Instant;
 
@@ -17,6 +18,8 @@ pub const REPORT_JSON: &str = "report.json";
 pub const REPORT_HTML: &str = "report.html";
 /// Name of the folder of pictures.
 pub const IMAGES: &str = "images";
+/// Names of the masks, the lungs first.
+pub const MASKS: [&str; 2] = ["lungs.nii.gz", "infection.nii.gz"];
 
 /// Draws the pictures of a report.
 ///
@@ -34,7 +37,7 @@ pub fn pictures(scan: &Scan, case: &Case, document: &Document) -> Result<Picture
 ///
 /// report.json, report.html, images/overview.png and images/region-NN.png, and with `meta.masks`
 /// lungs.nii.gz and infection.nii.gz. All is written into a hidden folder beside `dir` first; an
-/// earlier report in `dir` is replaced, other files there are left alone.
+/// earlier report in `dir` is replaced, its masks too, and other files there are left alone.
 ///
 /// # Errors
 /// [`Error::Io`] when a file cannot be written, [`Error::Encode`], [`Error::Mask`]. `dir` is then
@@ -65,8 +68,8 @@ pub fn write(dir: &Path, scan: &Scan, case: &Case, meta: &Meta) -> Result<Docume
 /// # Errors
 /// [`Error::Mask`] when a file cannot be written.
 pub fn write_masks(dir: &Path, scan: &Scan, case: &Case) -> Result<()> {
-    write_nifti_u8(&dir.join("lungs.nii.gz"), &case.lungs.mask, Some(&scan.frame))?;
-    write_nifti_u8(&dir.join("infection.nii.gz"), &case.infection, Some(&scan.frame))?;
+    write_nifti_u8(&dir.join(MASKS[0]), &case.lungs.mask, Some(&scan.frame))?;
+    write_nifti_u8(&dir.join(MASKS[1]), &case.infection, Some(&scan.frame))?;
     Ok(())
 }
 
@@ -108,15 +111,24 @@ impl Beside {
         if !dir.exists() {
             return fs::rename(&self.new, dir).map_err(Error::io(dir));
         }
-        let old_report = dir.join(REPORT_JSON);
-        if old_report.exists() {
-            fs::remove_file(&old_report).map_err(Error::io(&old_report))?;
+        if dir.join(REPORT_JSON).exists() || dir.join(REPORT_HTML).exists() {
+            // Masks where there was no report are not ours to remove.
+            for name in [REPORT_JSON, MASKS[0], MASKS[1]] {
+                remove_if_there(&dir.join(name))?;
+            }
         }
         let images = dir.join(IMAGES);
         fs::create_dir_all(&images).map_err(Error::io(&images))?;
         remove_old_pictures(&images)?;
         move_files(&self.new.join(IMAGES), &images)?;
         move_files(&self.new, dir)
+    }
+}
+
+fn remove_if_there(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::io(path)(e)),
+        _ => Ok(()),
     }
 }
 

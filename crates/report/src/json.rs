@@ -2,7 +2,7 @@
 
 use crate::{Error, Result};
 use serde::Serialize;
-use serde_json::ser::{Formatter, PrettyFormatter};
+use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
 use std::io::{self, Write};
 
 /// `v` to five significant digits; what is not finite stays as it is.
@@ -17,17 +17,31 @@ pub fn five_digits(v: f64) -> f64 {
 /// # Errors
 /// [`Error::Encode`] when the value cannot be JSON.
 pub fn to_json<T: Serialize>(value: &T) -> Result<Vec<u8>> {
-    let mut out = Vec::new();
-    let mut serializer = serde_json::Serializer::with_formatter(&mut out, FiveDigits(PrettyFormatter::new()));
-    value.serialize(&mut serializer).map_err(|e| Error::encode("JSON")(e.to_string()))?;
+    let mut out = serialize(value, PrettyFormatter::new())?;
     out.push(b'\n');
     Ok(out)
 }
 
-/// Indents like [`PrettyFormatter`] and rounds floats.
-struct FiveDigits<'a>(PrettyFormatter<'a>);
+/// The document as JSON on one line, without a final newline; the same names and numbers as
+/// [`to_json`].
+///
+/// # Errors
+/// [`Error::Encode`] when the value cannot be JSON.
+pub fn to_json_line<T: Serialize>(value: &T) -> Result<String> {
+    String::from_utf8(serialize(value, CompactFormatter)?).map_err(|e| Error::encode("JSON")(e.to_string()))
+}
 
-impl Formatter for FiveDigits<'_> {
+fn serialize<T: Serialize>(value: &T, layout: impl Formatter) -> Result<Vec<u8>> {
+    let mut out = Vec::new();
+    let mut serializer = serde_json::Serializer::with_formatter(&mut out, FiveDigits(layout));
+    value.serialize(&mut serializer).map_err(|e| Error::encode("JSON")(e.to_string()))?;
+    Ok(out)
+}
+
+/// Lays out as the formatter inside does and rounds floats.
+struct FiveDigits<F>(F);
+
+impl<F: Formatter> Formatter for FiveDigits<F> {
     fn write_f64<W: ?Sized + Write>(&mut self, w: &mut W, value: f64) -> io::Result<()> {
         self.0.write_f64(w, five_digits(value))
     }
@@ -92,5 +106,9 @@ mod tests {
     fn json_rounds_floats_and_leaves_integers() {
         let text = String::from_utf8(to_json(&(0.1 + 0.2, 1234567u32, f64::INFINITY)).unwrap()).unwrap();
         assert_eq!(text, "[\n  0.3,\n  1234567,\n  null\n]\n");
+    }
+    #[test]
+    fn one_line_holds_the_same_numbers() {
+        assert_eq!(to_json_line(&(0.1 + 0.2, -0.0, "a\nb", [1u8, 2])).unwrap(), r#"[0.3,0.0,"a\nb",[1,2]]"#);
     }
 }

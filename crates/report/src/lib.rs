@@ -8,6 +8,7 @@ mod cases;
 mod document;
 mod error;
 mod files;
+mod fingerprint;
 mod json;
 mod overview;
 mod page;
@@ -20,6 +21,7 @@ pub use document::{
     PatchPart, RegionPart, SCHEMA, Side, Software, Timings, VerdictPart,
 };
 pub use error::{Error, Result};
-pub use files::{IMAGES, REPORT_HTML, REPORT_JSON, pictures, write, write_masks};
-pub use json::{five_digits, to_json};
+pub use files::{IMAGES, MASKS, REPORT_HTML, REPORT_JSON, pictures, write, write_masks};
+pub use fingerprint::fingerprint;
+pub use json::{five_digits, to_json, to_json_line};
 pub use page::{Pictures, label, percent, render};

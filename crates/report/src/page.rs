@@ -68,7 +68,7 @@ pub fn render(d: &Document, pictures: &Pictures) -> Result<String> {
     let cards = || d.regions.iter().zip(&pictures.regions).map(|(r, png)| card(r, png));
     let page = Page {
         d,
-        title: d.input.name.clone(),
+        title: d.input.name.clone().unwrap_or_else(|| neutral_title(d)),
         tone: tone(&d.verdict.kind),
         verdict: label(&d.verdict.kind),
         probability: d.verdict.probability.map(percent),
@@ -76,10 +76,7 @@ pub fn render(d: &Document, pictures: &Pictures) -> Result<String> {
             Profile::Paper => "paper (plain noisy-or)",
             Profile::Calibrated => "calibrated (leaky noisy-or with thresholds)",
         },
-        format: match d.input.format {
-            SourceFormat::Dicom => "DICOM series",
-            SourceFormat::Nifti => "NIfTI",
-        },
+        format: format_name(d.input.format),
         lung_status: match d.lungs.status {
             LungStatus::Ok => "found whole",
             LungStatus::Partial => "found in part",
@@ -91,6 +88,18 @@ pub fn render(d: &Document, pictures: &Pictures) -> Result<String> {
         irrelevant: cards().filter(|c| c.r.kind == IRRELEVANT).collect(),
     };
     page.render().map_err(|e| Error::encode("page")(e.to_string()))
+}
+
+/// What the page is called where the input's name, often the patient's, is not to be shown.
+fn neutral_title(d: &Document) -> String {
+    format!("Chest CT ({}, {} slices)", format_name(d.input.format), d.input.slices)
+}
+
+fn format_name(format: SourceFormat) -> &'static str {
+    match format {
+        SourceFormat::Dicom => "DICOM series",
+        SourceFormat::Nifti => "NIfTI",
+    }
 }
 
 /// What a class or verdict is called on the page.

@@ -4,7 +4,8 @@
 mod common;
 
 use common::{case, meta, not_analysable, scan, timings};
-use pleura_report::{Document, Meta, Pictures, render, to_json};
+use pleura_report::{Document, Meta, Pictures, render, to_json, to_json_line};
+use pleura_screen::Profile;
 use serde_json::Value;
 
 fn document() -> Document {
@@ -36,7 +37,7 @@ fn page_of_a_scan_without_lungs_is_as_reviewed() {
 /// Every name of the contract, `[]` standing for the first entry of a list.
 const CONTRACT: &str = "schema software.name software.version intended_use profile
     models[].role models[].name models[].version models[].sha256 models[].trained_on
-    input.format input.slices input.size_voxels[] input.spacing_mm[]
+    input.fingerprint input.format input.slices input.size_voxels[] input.spacing_mm[]
     input.orientation.axes[] input.orientation.flips[] input.orientation.affine[]
     input.warnings[].code input.warnings[].message input.warnings[].slices[]
     input.study_instance_uid input.series_instance_uid input.frame_of_reference_uid input.sop_instance_uids[]
@@ -98,7 +99,45 @@ fn the_patient_is_named_only_on_request() {
         let json = String::from_utf8(to_json(&d).unwrap()).unwrap();
         let page = render(&d, &stand_ins(&d)).unwrap();
         assert_eq!((json.contains("Doe^Jane"), page.contains("Doe^Jane")), (wanted, wanted));
+        // Folders are named after patients.
+        assert_eq!(json.contains("case <1>"), wanted);
+        assert_eq!(page.contains("1&#62;: COVID-19"), wanted);
+        assert_eq!(page.contains("<h1>Chest CT (DICOM series, 12 slices)</h1>"), !wanted);
     }
+}
+
+#[test]
+fn one_line_of_json_is_the_same_document() {
+    let line = to_json_line(&document()).unwrap();
+    assert!(!line.contains('\n') && !line.contains("-0.0,"));
+    let values =
+        [line.as_bytes(), &to_json(&document()).unwrap()].map(|b| serde_json::from_slice(b).unwrap());
+    let [one, many]: [Value; 2] = values;
+    assert_eq!(one, many);
+}
+
+#[test]
+fn a_report_answers_only_for_the_same_input_models_profile_and_wishes() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    let answers = |meta: &Meta| document().answers(meta, Profile::Calibrated, dir);
+    assert!(answers(&meta()));
+    assert!(answers(&Meta { name: "elsewhere".into(), read_s: 9.0, ..meta() }));
+    assert!(!document().answers(&meta(), Profile::Paper, dir));
+    assert!(!answers(&Meta { fingerprint: "0".repeat(64), ..meta() }));
+    assert!(!answers(&Meta { with_patient: true, ..meta() }));
+    let mut other = meta();
+    other.models[1].sha256 = "0".repeat(64);
+    assert!(!answers(&other));
+    other = meta();
+    other.software.version = "9.0.0".into();
+    assert!(!answers(&other));
+    // Masks have to be there when they are asked for.
+    let masks = Meta { masks: true, ..meta() };
+    std::fs::write(dir.join("lungs.nii.gz"), "mask").unwrap();
+    assert!(!answers(&masks));
+    std::fs::write(dir.join("infection.nii.gz"), "mask").unwrap();
+    assert!(answers(&masks) && answers(&meta()));
 }
 
 #[test]

@@ -63,6 +63,20 @@ fn an_earlier_report_is_replaced_and_other_files_stay() {
 }
 
 #[test]
+fn masks_of_an_earlier_report_go_and_those_of_others_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("out");
+    write(&dir, &scan(), &case(), &Meta { masks: true, ..meta() }).unwrap();
+    write(&dir, &scan(), &case(), &meta()).unwrap();
+    assert_eq!(names(&dir), ["images", "report.html", "report.json"]);
+    let dir = folder.path().join("of the user");
+    fs::create_dir(&dir).unwrap();
+    fs::write(dir.join("lungs.nii.gz"), "mine").unwrap();
+    write(&dir, &scan(), &case(), &meta()).unwrap();
+    assert_eq!(fs::read(dir.join("lungs.nii.gz")).unwrap(), b"mine");
+}
+
+#[test]
 fn where_nothing_can_be_written_nothing_is() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");

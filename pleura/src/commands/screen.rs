@@ -50,6 +50,7 @@ impl Job {
         let software = Software { name: "pleura".into(), version: env!("CARGO_PKG_VERSION").into() };
         let meta = Meta {
             name: source.name.clone(),
+            fingerprint: pleura_report::fingerprint(&source.files)?,
             software,
             models: facts.to_vec(),
             read_s,

@@ -97,7 +97,7 @@ pub fn case() -> Case {
     Case {
         classes: ["covid-19", "influenza-a", "irrelevant"].map(String::from).to_vec(),
         profile: Profile::Calibrated,
-        lungs: Lungs { mask: lungs(), status: LungStatus::Ok, reasons: vec![] },
+        lungs: Lungs { mask: lungs(), status: LungStatus::Ok, reasons: vec![], implausible: vec![] },
         infection,
         facts: LungFacts {
             right: SideFacts { volume_ml: 800.0, involvement_pct: 0.25 },
@@ -124,7 +124,12 @@ pub fn not_analysable() -> Case {
     let empty = Mask::filled(geometry(), 0);
     let reasons = vec!["No lungs were found in the scan.".to_owned()];
     Case {
-        lungs: Lungs { mask: empty.clone(), status: LungStatus::NotFound, reasons: reasons.clone() },
+        lungs: Lungs {
+            mask: empty.clone(),
+            status: LungStatus::NotFound,
+            reasons: reasons.clone(),
+            implausible: vec![],
+        },
         infection: empty,
         facts: LungFacts::default(),
         regions: vec![],
@@ -145,6 +150,7 @@ pub fn meta() -> Meta {
     };
     Meta {
         name: "case <1>".into(),
+        fingerprint: "fedcba9876543210".repeat(4),
         software: Software { name: "pleura".into(), version: "0.0.0".into() },
         models: vec![model("detector", "Nothing."), model("classifier", "Nothing either.")],
         read_s: 0.125,
