@@ -1,6 +1,6 @@
 //! What is in there, and what would be screened.
 
-use crate::dicom::choose::{Series, choose};
+use crate::dicom::choose::Series;
 use crate::dicom::pixels::syntax_name;
 use crate::dicom::read::{plan, without_localizers};
 use crate::nifti;
@@ -72,9 +72,9 @@ pub struct Inspection {
 pub fn inspect(paths: &[PathBuf], limits: &Limits) -> Result<Inspection> {
     let mut out = Inspection::default();
     let mut number = 0;
-    for Found { studies, nifti, refused, warnings, .. } in find(paths, limits)? {
+    for Found { studies, nifti, refused, passed, .. } in find(paths, limits) {
         out.refused.extend(refused.iter().map(|e| (e.path().to_owned(), e.reason())));
-        out.warnings.extend(warnings);
+        out.warnings.extend(passed.into_iter().map(|p| p.1));
         for path in &nifti {
             number += 1;
             match of_nifti(path, number) {
@@ -84,9 +84,13 @@ pub fn inspect(paths: &[PathBuf], limits: &Limits) -> Result<Inspection> {
         }
         for study in &studies {
             number += 1;
-            let chosen = choose(study);
-            for (i, series) in study.iter().enumerate() {
-                let why = chosen.as_ref().filter(|c| c.0 == i).map(|c| c.1.as_str());
+            // A damaged file beside it keeps the chosen series from being screened.
+            out.refused.extend(study.damage.clone());
+            for (i, series) in study.series.iter().enumerate() {
+                let why = study.chosen.as_ref().filter(|c| c.0 == i).map(|c| match &study.damage {
+                    Some((_, reason)) => Err(reason.clone()),
+                    None => Ok(c.1.clone()),
+                });
                 out.series.extend(of_dicom(series, number, why));
             }
         }
@@ -126,7 +130,12 @@ fn of_nifti(path: &Path, study: usize) -> Result<SeriesReport> {
     })
 }
 
-fn of_dicom(series: &Series, study: usize, chosen: Option<&str>) -> Option<SeriesReport> {
+/// `chosen` says why it is screened, or why it is not although it was chosen.
+fn of_dicom(
+    series: &Series,
+    study: usize,
+    chosen: Option<std::result::Result<String, String>>,
+) -> Option<SeriesReport> {
     let h = series.speaker()?;
     let stated = |v: &String| (!v.is_empty()).then(|| v.clone());
     let mut report = SeriesReport {
@@ -160,13 +169,15 @@ fn of_dicom(series: &Series, study: usize, chosen: Option<&str>) -> Option<Serie
         Ok(stack) => {
             let frame = InputFrame::nearest(stack.geometry.clone());
             let oriented = frame.oriented();
-            warnings.extend(stack.warnings.clone());
+            warnings.extend(series.dropped.iter().chain(&stack.warnings).cloned());
             crate::dicom::read::number_slices(&frame, &mut warnings);
             report.plane = Some(plane(&stack.geometry));
             report.slices = stack.geometry.size[2];
             (report.size_voxels, report.spacing_mm) = (Some(oriented.size), Some(oriented.spacing_mm));
-            if let Some(why) = chosen {
-                (report.screened, report.reason) = (true, why.to_owned());
+            match chosen {
+                Some(Ok(why)) => (report.screened, report.reason) = (true, why),
+                Some(Err(damage)) => report.reason = damage,
+                None => {}
             }
         }
     }

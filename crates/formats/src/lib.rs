@@ -9,12 +9,14 @@
 //! memory is asked for, and damaged input is refused with a reason, never a panic.
 
 mod atomic;
+mod bounds;
 mod dicom;
 mod frame;
 mod hounsfield;
 mod inspect;
 mod nifti;
 mod search;
+mod tree;
 mod types;
 
 pub use dicom::write::{DicomTags, write_dicom_series};
@@ -26,11 +28,13 @@ pub use types::{Error, InputFrame, Limits, Result, Scan, SeriesFacts, Source, So
 /// Reads one scan.
 ///
 /// # Errors
-/// [`Error::Refused`] for what is damaged, not CT, too large for `limits`, or has a geometry
-/// that cannot be trusted; [`Error::Io`] when the file system says no.
+/// [`Error::Refused`] for what cannot be read, is damaged, not CT, too large for `limits`, or has
+/// a geometry that cannot be trusted.
 pub fn read(source: &Source, limits: &Limits) -> Result<Scan> {
-    match source.format {
-        SourceFormat::Dicom => dicom::read::read_series(&source.path, &source.files, limits),
-        SourceFormat::Nifti => nifti::read::read_nifti(&source.path, limits),
-    }
+    let mut scan = match source.format {
+        SourceFormat::Dicom => dicom::read::read_series(&source.path, &source.files, limits)?,
+        SourceFormat::Nifti => nifti::read::read_nifti(&source.path, limits)?,
+    };
+    scan.warnings.extend(source.warnings.iter().cloned());
+    Ok(scan)
 }

@@ -38,6 +38,8 @@ pub struct Source {
     pub format: SourceFormat,
     /// The files of the series (DICOM), or the one file.
     pub files: Vec<PathBuf>,
+    /// What was passed over beside it; [`crate::read`] hands it on in [`Scan::warnings`].
+    pub warnings: Vec<Warning>,
 }
 
 /// How the oriented grid relates to the stored one.
@@ -89,6 +91,27 @@ pub struct Scan {
     pub warnings: Vec<Warning>,
 }
 
+/// Code of the warning that a file does not say how it lies in the patient.
+pub(crate) const ORIENTATION_UNKNOWN: &str = "orientation-unknown";
+
+impl Scan {
+    /// Whether the file says how it lies in the patient. A scan that does not can be read and
+    /// converted, but left and right, and head and feet, may be exchanged, so nothing that is
+    /// said of a side or a place should be believed. `path` is named in the error.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when a warning of code `orientation-unknown` says it does not.
+    pub fn check_orientation(&self, path: &Path) -> Result<()> {
+        if self.warnings.iter().all(|w| w.code != ORIENTATION_UNKNOWN) {
+            return Ok(());
+        }
+        let reason = "The file does not say how it lies in the patient (its sform and qform codes are both 0), \
+                      so left and right cannot be told; set one of them, or convert the scan from DICOM again."
+            .into();
+        Err(Error::Refused { path: path.to_owned(), reason })
+    }
+}
+
 /// Bounds on what a file may ask for.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -110,7 +133,7 @@ impl Default for Limits {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The file system said no.
+    /// The file system said no to writing.
     #[error("{}: {source}", path.display())]
     Io {
         /// File or folder concerned.
@@ -126,7 +149,7 @@ pub enum Error {
         /// What was found instead, and what to do.
         reason: String,
     },
-    /// The input is refused: damaged, not CT, or a geometry that cannot be trusted.
+    /// The input is refused: unreadable, damaged, not CT, or a geometry that cannot be trusted.
     #[error("{}: {reason}", path.display())]
     Refused {
         /// File or folder concerned.
@@ -137,6 +160,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// What is to be read cannot be: the fault lies with the input.
+    pub(crate) fn unreadable(path: &Path, e: std::io::Error) -> Self {
+        Self::Refused { path: path.to_owned(), reason: format!("It cannot be read: {e}.") }
+    }
+
     /// The file or folder concerned.
     pub fn path(&self) -> &Path {
         match self {

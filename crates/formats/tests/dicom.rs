@@ -338,7 +338,7 @@ fn the_fullest_axial_series_is_chosen_and_the_others_told() {
         (search.sources[0].name.as_str(), search.sources[0].path.as_path()),
         ("a", path.join("a").as_path())
     );
-    assert_eq!(search.warnings[0].code, "other-series");
+    assert_eq!(search.sources[0].warnings[0].code, "other-series");
     let seen = inspect(&[path.to_owned()], &Limits::default()).unwrap();
     assert_eq!(seen.series.iter().map(|s| s.screened).filter(|&s| s).count(), 1);
     assert!(!serde_json::to_string(&seen).unwrap().contains("PLEURA"), "no patient");

@@ -1,14 +1,16 @@
 //! Which series of a study is screened.
 //!
-//! Left out: what is not CT, localizers, colour, derived maps, compressions that are not read,
-//! slices without a position. Of the rest, in this order: axial before other planes; original
+//! Left out: what is not CT, localizers, colour, derived maps, and series with a slice that
+//! cannot be read or placed. Of the rest, in this order: axial before other planes; original
 //! before derived; at least 150 mm long before shorter; then the most slices; among series with
 //! at least nine tenths of the most slices, a smooth kernel before a sharp one (sharp kernels
 //! overshoot at edges and triple the noise), then the lowest series number, then the UID.
 
 use super::header::Header;
 use super::stack::{dot, normal};
+use crate::Warning;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// The files of one series.
 #[derive(Debug)]
@@ -16,7 +18,14 @@ pub(crate) struct Series {
     pub(crate) headers: Vec<Header>,
     /// Why it cannot be screened.
     pub(crate) problem: Option<String>,
+    /// The file that the problem is with, when others are fit.
+    pub(crate) culprit: Option<PathBuf>,
+    /// Tells of files that are no slices and were left out.
+    pub(crate) dropped: Option<Warning>,
 }
+
+/// Fewest slices of a series that stray files may be taken out of.
+const FEWEST: usize = 8;
 
 /// Sorts files into studies and series; the order is that of the files.
 pub(crate) fn studies(headers: Vec<Header>) -> Vec<Vec<Series>> {
@@ -41,9 +50,36 @@ pub(crate) fn studies(headers: Vec<Header>) -> Vec<Vec<Series>> {
 impl Series {
     fn of(mut headers: Vec<Header>) -> Self {
         headers.sort_by(|a, b| a.path.cmp(&b.path));
-        let fit = headers.iter().any(|h| h.problem().is_none());
-        let problem = if fit { None } else { headers.iter().find_map(Header::problem) };
-        Self { headers, problem }
+        let mut series = Self { headers, problem: None, culprit: None, dropped: None };
+        series.drop_strays();
+        let fit = series.usable().next().is_some();
+        // Localizers among slices are left out when the series is read.
+        let counted = |h: &&Header| !fit || !h.is_localizer();
+        let unfit = series.headers.iter().filter(counted).find_map(|h| Some((h.path.clone(), h.problem()?)));
+        if let Some((path, problem)) = unfit {
+            series.culprit = fit.then_some(path);
+            series.problem = Some(problem);
+        }
+        series
+    }
+
+    /// Leaves out files of another kind, such as a colour picture, when they are at most a tenth
+    /// of the images and the rest is fit.
+    fn drop_strays(&mut self) {
+        let stray = |h: &Header| !h.is_localizer() && h.is_foreign();
+        let strays = self.headers.iter().filter(|h| stray(h)).count();
+        let slices = self.slices();
+        let rest_fit = self.headers.iter().all(|h| stray(h) || h.is_localizer() || h.problem().is_none());
+        if strays == 0 || !rest_fit || slices < FEWEST || strays * 9 > slices {
+            return;
+        }
+        self.headers.retain(|h| !stray(h));
+        let message = format!(
+            "{strays} of {} images of the series are no CT slices (another modality, colour or a film) and were \
+             left out.",
+            slices + strays
+        );
+        self.dropped = Some(Warning { code: "unfit-file-dropped".into(), message, slices: vec![] });
     }
 
     fn usable(&self) -> impl Iterator<Item = &Header> {

@@ -2,7 +2,8 @@
 
 use super::object::{self, Object, integer, items, number, numbers, text, texts};
 use super::pixels::PixelFormat;
-use crate::{Limits, Result};
+use crate::bounds;
+use crate::{Error, Limits, Result};
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::InMemDicomObject;
 use std::path::{Path, PathBuf};
@@ -56,7 +57,12 @@ impl Header {
     /// Reads a file up to its pixel data. `None` for DICOM files that are no images.
     pub(crate) fn read(path: &Path, limits: &Limits) -> Result<Option<Self>> {
         let object = object::open(path, false, limits)?;
-        Ok(Self::of(path, &object))
+        let header = Self::of(path, &object);
+        if header.is_none() && should_hold_image(&object.set) {
+            let reason = "The DICOM file ends before its picture; it may be cut short.".into();
+            return Err(Error::Refused { path: path.to_owned(), reason });
+        }
+        Ok(header)
     }
 
     fn of(path: &Path, object: &Object) -> Option<Self> {
@@ -104,6 +110,12 @@ impl Header {
             .any(|t| ["LOCALIZER", "SCOUT", "TOPOGRAM"].contains(&t.to_uppercase().as_str()))
     }
 
+    /// Whether it is no CT slice at all, whatever else is wrong with it: leaving it out of a
+    /// series loses none of the body.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.modality != "CT" || self.pixels.is_colour() || (self.pixels.frames > 1 && !self.enhanced)
+    }
+
     /// Why this file cannot be screened; `None` when it can.
     pub(crate) fn problem(&self) -> Option<String> {
         let m = &self.modality;
@@ -142,6 +154,20 @@ impl Header {
     }
 }
 
+/// Whether a file without picture attributes should have them: it says that it is a CT, or it
+/// ends before it could say what it is. A directory of files says neither.
+fn should_hold_image(set: &InMemDicomObject) -> bool {
+    let ct = [
+        uids::CT_IMAGE_STORAGE,
+        uids::ENHANCED_CT_IMAGE_STORAGE,
+        uids::LEGACY_CONVERTED_ENHANCED_CT_IMAGE_STORAGE,
+    ];
+    match text(set, tags::SOP_CLASS_UID) {
+        Some(class) => ct.contains(&class.as_str()),
+        None => set.get(tags::MODALITY).is_none() && set.get(tags::DIRECTORY_RECORD_SEQUENCE).is_none(),
+    }
+}
+
 /// The plane that the nearest of `groups` describes; `set` is asked for what they leave open.
 fn plane(set: &InMemDicomObject, groups: &[&InMemDicomObject]) -> std::result::Result<Plane, String> {
     // An attribute stands in the set itself, or one level down in a functional group macro.
@@ -164,8 +190,12 @@ fn plane(set: &InMemDicomObject, groups: &[&InMemDicomObject]) -> std::result::R
     let Ok([down, across]) = <[f64; 2]>::try_from(spacing) else {
         return Err("It does not say how large its pixels are (Pixel Spacing is missing or broken).".into());
     };
-    if !(0.01..100.0).contains(&down) || !(0.01..100.0).contains(&across) {
-        return Err("Its Pixel Spacing is impossible.".into());
+    let possible = 0.01..=bounds::PIXEL_MM;
+    if !possible.contains(&down) || !possible.contains(&across) {
+        return Err(format!("Its Pixel Spacing of {down} x {across} mm is impossible."));
+    }
+    if !bounds::is_near(&position) {
+        return Err(bounds::FAR.into());
     }
     let rescale = slope.zip(intercept);
     if rescale.is_some_and(|(slope, _)| slope == 0.0) {

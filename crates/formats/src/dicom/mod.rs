@@ -10,4 +10,5 @@ pub(crate) mod read;
 pub(crate) mod rle;
 pub(crate) mod stack;
 pub(crate) mod uid;
+pub(crate) mod walk;
 pub(crate) mod write;

@@ -1,17 +1,21 @@
 //! Opening a DICOM file, and typed access to its attributes.
 
+use super::walk::{self, Coding};
 use crate::{Error, Limits, Result};
 use dicom_core::Tag;
-use dicom_dictionary_std::tags;
 use dicom_dictionary_std::uids::{
     DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN,
+    JPIP_REFERENCED_DEFLATE, JPIPHTJ2K_REFERENCED_DEFLATE,
 };
 use dicom_object::file::ReadPreamble;
 use dicom_object::{FileMetaTableBuilder, InMemDicomObject, OpenFileOptions};
 use flate2::bufread::DeflateDecoder;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
+
+/// Explicit VR Big Endian, retired but still met.
+const BIG_ENDIAN: &str = "1.2.840.10008.1.2.2";
 
 /// A parsed data set and how its file is encoded.
 pub(crate) struct Object {
@@ -20,11 +24,31 @@ pub(crate) struct Object {
     pub(crate) syntax: String,
 }
 
-/// Whether a file looks like DICOM: the mark at byte 128, or a data set that starts at once.
-pub(crate) fn looks_like_dicom(path: &Path) -> bool {
+/// What the first bytes of a file say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// The mark at byte 128, or a data set that starts at once.
+    Dicom,
+    /// Nothing, or nothing but zeros, and too short for the mark: what an interrupted copy leaves.
+    Stub,
+    Other,
+}
+
+/// Whether a file looks like DICOM. What cannot be opened does when its name ends in `.dcm`.
+pub(crate) fn look(path: &Path) -> Look {
     let mut start = [0; 132];
-    let Ok(n) = File::open(path).and_then(|mut f| read_up_to(&mut f, &mut start)) else { return false };
-    marked(&start[..n]) || bare(&start[..n])
+    let Ok(n) = File::open(path).and_then(|mut f| read_up_to(&mut f, &mut start)) else {
+        let named = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("dcm"));
+        return if named { Look::Dicom } else { Look::Other };
+    };
+    let start = &start[..n];
+    if marked(start) || bare(start) {
+        Look::Dicom
+    } else if n < 132 && start.iter().take(128).all(|&b| b == 0) {
+        Look::Stub
+    } else {
+        Look::Other
+    }
 }
 
 fn read_up_to(from: &mut impl Read, to: &mut [u8]) -> std::io::Result<usize> {
@@ -54,14 +78,16 @@ fn bare(start: &[u8]) -> bool {
 /// Opens a file up to its pixel data, or with it.
 ///
 /// # Errors
-/// [`Error::Io`], or [`Error::Refused`] when it is not DICOM or is damaged.
+/// [`Error::Refused`] when it cannot be read, is not DICOM or is damaged.
 pub(crate) fn open(path: &Path, with_pixels: bool, limits: &Limits) -> Result<Object> {
-    let io = |source| Error::Io { path: path.to_owned(), source };
+    let io = |source| Error::unreadable(path, source);
     let damaged = |what: &str| Error::Refused {
         path: path.to_owned(),
         reason: format!("The DICOM file cannot be read: {what}. It may be damaged or cut short."),
     };
-    let mut file = BufReader::with_capacity(1 << 16, File::open(path).map_err(io)?);
+    let file = File::open(path).map_err(io)?;
+    let end = file.metadata().map_err(io)?.len();
+    let mut file = BufReader::with_capacity(1 << 16, file);
     let start = file.fill_buf().map_err(io)?;
     if !marked(start) && !bare(start) {
         return Err(Error::Refused { path: path.to_owned(), reason: "This is not a DICOM file.".into() });
@@ -69,20 +95,49 @@ pub(crate) fn open(path: &Path, with_pixels: bool, limits: &Limits) -> Result<Ob
     if marked(start) {
         file.consume(132);
     }
-    let syntax = syntax(&mut file).map_err(io)?.ok_or_else(|| damaged("its file header is damaged"))?;
+    let syntax = match syntax(&mut file) {
+        Ok(Some(syntax)) => syntax,
+        Ok(None) => return Err(damaged("its file header is damaged")),
+        Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
+            return Err(damaged("it ends inside its file header"));
+        }
+        Err(e) => return Err(io(e)),
+    };
     // The data set is handed on behind a file header of our own: the file's may be missing or
     // hold values that dicom-object refuses, and deflated data is inflated here under the limit.
-    let deflated = syntax == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN;
-    let header = file_header(if deflated { EXPLICIT_VR_LITTLE_ENDIAN } else { &syntax }).map_err(io)?;
+    let begin = file.stream_position().map_err(io)?;
+    let deflated =
+        [DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, JPIP_REFERENCED_DEFLATE, JPIPHTJ2K_REFERENCED_DEFLATE]
+            .contains(&syntax.as_str());
     let set: Box<dyn Read> = if deflated {
-        Box::new(DeflateDecoder::new(file).take(limits.unpacked_bytes))
+        let mut inflated = DeflateDecoder::new(&mut file).take(limits.unpacked_bytes);
+        let walked = walk::look(&mut inflated, read_over, u64::MAX, coding(&syntax), with_pixels);
+        let length = walked.map_err(|e| damaged(&e))?;
+        file.seek(SeekFrom::Start(begin)).map_err(io)?;
+        Box::new(DeflateDecoder::new(file).take(length))
     } else {
-        Box::new(file)
+        let skip: walk::Skip<BufReader<File>> = |from, n| from.seek_relative(n as i64).map(|()| n);
+        let walked = walk::look(&mut file, skip, end.saturating_sub(begin), coding(&syntax), with_pixels);
+        let length = walked.map_err(|e| damaged(&e))?;
+        // Back without giving up the buffer, which mostly holds the whole header.
+        let now = file.stream_position().map_err(io)?;
+        file.seek_relative(begin as i64 - now as i64).map_err(io)?;
+        Box::new(file.take(length))
     };
+    let header = file_header(if deflated { EXPLICIT_VR_LITTLE_ENDIAN } else { &syntax }).map_err(io)?;
     let options = OpenFileOptions::new().read_preamble(ReadPreamble::Always);
-    let options = if with_pixels { options } else { options.read_until(tags::PIXEL_DATA) };
     let set = options.from_reader(header.as_slice().chain(set)).map_err(|e| damaged(&innermost(&e)))?;
     Ok(Object { set: set.into_inner(), syntax })
+}
+
+/// Moves on in what can only be read.
+fn read_over(from: &mut impl Read, bytes: u64) -> std::io::Result<u64> {
+    std::io::copy(&mut from.take(bytes), &mut std::io::sink())
+}
+
+/// How a transfer syntax writes its headers; what is not known is explicit, little endian.
+fn coding(syntax: &str) -> Coding {
+    Coding { explicit: syntax != IMPLICIT_VR_LITTLE_ENDIAN, big_endian: syntax == BIG_ENDIAN }
 }
 
 /// Reads group 2 (always explicit, little endian) for its Transfer Syntax UID, and stops at the

@@ -3,6 +3,7 @@
 use super::header::Plane;
 use super::object::{self, Object, integer, text};
 use super::{jpeg, rle};
+use crate::bounds;
 use crate::hounsfield::{AIR_HU, to_hu};
 use crate::{Error, Limits, Result};
 use dicom_core::value::{PrimitiveValue, Value};
@@ -62,7 +63,10 @@ impl PixelFormat {
     /// `None` when the object is no image.
     pub(crate) fn of(object: &Object) -> Option<Self> {
         let set = &object.set;
-        let size = |tag| integer(set, tag).and_then(|v| usize::try_from(v).ok()).filter(|&v| v > 0);
+        // Bounded far above any real size, so that sums and products of them stay numbers.
+        let size = |tag| {
+            integer(set, tag).and_then(|v| u32::try_from(v).ok()).filter(|&v| v > 0).map(|v| v as usize)
+        };
         let whole = |tag| integer(set, tag);
         let stored = whole(tags::BITS_STORED).or_else(|| whole(tags::BITS_ALLOCATED)).unwrap_or(0);
         let padding = whole(tags::PIXEL_PADDING_VALUE);
@@ -75,7 +79,7 @@ impl PixelFormat {
             photometric: text(set, tags::PHOTOMETRIC_INTERPRETATION).unwrap_or_else(|| "MONOCHROME2".into()),
             allocated: whole(tags::BITS_ALLOCATED).unwrap_or(0),
             stored,
-            high: whole(tags::HIGH_BIT).unwrap_or(stored - 1),
+            high: whole(tags::HIGH_BIT).unwrap_or(stored.saturating_sub(1)),
             signed: whole(tags::PIXEL_REPRESENTATION) == Some(1),
             padding: padding.map(|p| (p, limit.unwrap_or(p))),
             coding: Coding::of(&object.syntax),
@@ -83,10 +87,18 @@ impl PixelFormat {
         })
     }
 
+    /// Whether this is a picture for the eye and no slice.
+    pub(crate) fn is_colour(&self) -> bool {
+        self.samples != 1 || !self.photometric.starts_with("MONOCHROME")
+    }
+
     /// Why these pixels cannot be read; `None` when they can.
     pub(crate) fn problem(&self) -> Option<String> {
-        if self.samples != 1 || !self.photometric.starts_with("MONOCHROME") {
+        if self.is_colour() {
             return Some("It is a colour picture, not a CT slice.".into());
+        }
+        if self.rows.max(self.columns) > bounds::VOXELS {
+            return Some(format!("Its size of {} x {} pixels is impossible.", self.columns, self.rows));
         }
         if self.photometric == "MONOCHROME1" {
             return Some("Its grey scale is inverted (MONOCHROME1), which no CT in HU is.".into());
@@ -160,7 +172,8 @@ impl PixelFile {
             Coded::Bytes(b) => b.len(),
             Coded::Fragments { .. } => usize::MAX,
         };
-        let need = file.format.pixels() * file.format.frames * (file.format.allocated as usize / 8);
+        let bytes = file.format.allocated as usize / 8;
+        let need = file.format.pixels().saturating_mul(file.format.frames).saturating_mul(bytes);
         if have < need {
             return Err(refuse("Its pixel data is cut short; copy the file again."));
         }

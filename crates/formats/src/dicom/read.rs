@@ -20,13 +20,13 @@ pub(crate) fn read_series(folder: &Path, files: &[PathBuf], limits: &Limits) -> 
     if let Some((h, reason)) = headers.iter().find_map(|h| Some((h, h.problem()?))) {
         return Err(Error::Refused { path: h.path.clone(), reason });
     }
+    check_sizes(&headers)?;
     let stack = plan(&headers).map_err(refuse)?;
     let voxels =
         stack.slices.len().max(stack.geometry.size[2]).saturating_mul(stack.slices[0].size.iter().product());
     if voxels.max(stack.geometry.len()) > limits.voxels {
         return Err(refuse(format!("Its {voxels} voxels are more than the limit of {}.", limits.voxels)));
     }
-    check_sizes(&headers)?;
     let (data, padding) = decode(&headers, &stack, limits)?;
     warnings.extend(stack.warnings.iter().cloned());
     warnings.extend(padding_warning(&padding));
@@ -80,8 +80,7 @@ pub(crate) fn plan(headers: &[Header]) -> std::result::Result<Stack, String> {
 /// before memory is asked for them.
 fn check_sizes(headers: &[Header]) -> Result<()> {
     for h in headers {
-        let length =
-            std::fs::metadata(&h.path).map_err(|source| Error::Io { path: h.path.clone(), source })?.len();
+        let length = std::fs::metadata(&h.path).map_err(|e| Error::unreadable(&h.path, e))?.len();
         let pixels = h.pixels.columns.saturating_mul(h.pixels.rows).saturating_mul(h.pixels.frames) as u64;
         // Deflate shrinks 1032 to 1 at best, the other codings less.
         if pixels > length.saturating_mul(1032) {

@@ -6,11 +6,12 @@
 //! - of slices at one position one is kept, by acquisition where several cover the same range;
 //! - a hole of missing slices is filled linearly when it is at most 20 mm (or one slice) wide
 //!   and the holes make up at most a quarter of the stack;
-//! - uneven spacing is resampled linearly to the median spacing under the same bound;
+//! - uneven spacing is resampled linearly to the median spacing when at most a quarter of the
+//!   slices are made so;
 //! - slices that step sideways (gantry tilt) are shifted back, the grid widened to hold all.
 
 use super::header::Plane;
-use crate::Warning;
+use crate::{Warning, bounds};
 use pleura_volume::Geometry;
 
 /// One slice and what tells it from others.
@@ -108,6 +109,7 @@ pub(crate) fn build(slices: Vec<Slice>, between: Option<f64>) -> Result<Stack, S
         axes: [plane.axes[0], plane.axes[1], along],
     };
     let tilt = straighten(&slices, &mut geometry, &mut warnings)?;
+    bounds::check(&geometry)?;
     Ok(Stack { slices, geometry, blends, tilt, warnings })
 }
 
@@ -195,8 +197,10 @@ fn spread(
 ) -> Result<(usize, f64, Option<Vec<Blend>>), String> {
     let n = positions.len();
     if n < 2 {
-        let spacing =
-            between.or(slices[0].plane.thickness).filter(|s| (0.01..100.0).contains(s)).unwrap_or(1.0);
+        let spacing = between
+            .or(slices[0].plane.thickness)
+            .filter(|s| (0.01..=bounds::SLICE_MM).contains(s))
+            .unwrap_or(1.0);
         let message = format!("There is a single slice; its spacing was taken as {spacing} mm.");
         warnings.push(warning("single-slice", message, vec![0]));
         return Ok((1, spacing, None));
@@ -207,6 +211,14 @@ fn spread(
     // Of two middle ones the smaller: half of the slices may be missing, not doubled.
     let median = sorted[(n - 2) / 2];
     let whole = positions[n - 1] - positions[0];
+    // Positions are at least SAME_MM apart, so that after this no count below is large.
+    if !(whole <= bounds::EXTENT_MM && (SAME_MM / 2.0..=bounds::SLICE_MM).contains(&median)) {
+        return Err(format!(
+            "Its slices are {median:.2} mm apart over {whole:.0} mm; more than {} mm apart or {} mm in all is no CT.",
+            bounds::SLICE_MM,
+            bounds::EXTENT_MM
+        ));
+    }
     let steps: Vec<usize> = gaps.iter().map(|g| (g / median).round() as usize).collect();
     let count = steps.iter().sum::<usize>() + 1;
     let spacing = whole / (count - 1).max(1) as f64;
@@ -231,13 +243,18 @@ fn spread(
     let blends: Vec<Blend> =
         (0..count).map(|k| blend(positions, positions[0] + k as f64 * spacing, spacing)).collect();
     let made: Vec<usize> = (0..count).filter(|&k| blends[k].weight != 0.0).collect();
+    if made.len() * 4 > count {
+        let (made, low) = (made.len(), sorted[0]);
+        return Err(if regular {
+            format!("{made} of {count} slices are missing. Copy the whole series again.")
+        } else {
+            format!(
+                "Its slices are unevenly spaced, {low:.2} to {widest:.2} mm apart: {made} of {count} slices of an \
+                 even grid would be made up. Copy the whole series again."
+            )
+        });
+    }
     if regular {
-        if made.len() * 4 > count {
-            return Err(format!(
-                "{} of {count} slices are missing. Copy the whole series again.",
-                made.len()
-            ));
-        }
         let message = format!(
             "{} of {count} slices are missing and were filled in between their neighbours.",
             made.len()

@@ -2,7 +2,9 @@
 
 use super::header::{Header, Number};
 use super::{Kind, affine, header, kind, partner};
+use crate::bounds;
 use crate::hounsfield::{doubt, to_hu};
+use crate::types::ORIENTATION_UNKNOWN;
 use crate::{Error, InputFrame, Limits, Result, Scan, SeriesFacts, SourceFormat, Warning};
 use flate2::bufread::MultiGzDecoder;
 use pleura_volume::{Geometry, Volume};
@@ -36,10 +38,11 @@ pub(crate) fn read_nifti(path: &Path, limits: &Limits) -> Result<Scan> {
 /// The grid, and what should be known of it.
 fn place(h: &Header) -> std::result::Result<(Geometry, Vec<Warning>), String> {
     let (geometry, known) = affine::geometry(h)?;
+    bounds::check(&geometry)?;
     let mut warnings = Vec::new();
     if !known {
         warnings.push(warning(
-            "orientation-unknown",
+            ORIENTATION_UNKNOWN,
             "The file does not say how it lies in the patient; x was taken to run to the right, y to the front, \
              z to the head, so left and right may be exchanged.",
         ));
@@ -75,7 +78,7 @@ pub(crate) struct Input {
 
 impl Input {
     fn open(path: &Path) -> Result<Self> {
-        let io = |source| Error::Io { path: path.to_owned(), source };
+        let io = |e| Error::unreadable(path, e);
         let file = File::open(path).map_err(io)?;
         let length = file.metadata().map_err(io)?.len();
         let mut file = BufReader::with_capacity(1 << 18, file);
@@ -97,7 +100,7 @@ impl Input {
             std::io::ErrorKind::InvalidInput | std::io::ErrorKind::InvalidData => {
                 format!("The compressed data is damaged ({e}).")
             }
-            _ => return Error::Io { path: self.path.clone(), source: e },
+            _ => return Error::unreadable(&self.path, e),
         };
         Error::Refused { path: self.path.clone(), reason }
     }

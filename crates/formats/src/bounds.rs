@@ -1,0 +1,74 @@
+//! What a grid may be before it is believed: wide enough for any CT, and narrow enough that a
+//! wrong unit or a damaged number is noticed.
+
+use pleura_volume::Geometry;
+
+/// Widest distance between pixels, mm.
+pub(crate) const PIXEL_MM: f64 = 10.0;
+/// Widest distance between slices, mm.
+pub(crate) const SLICE_MM: f64 = 50.0;
+/// Longest grid along any axis, mm; whole-body CT reaches 2 m.
+pub(crate) const EXTENT_MM: f64 = 3000.0;
+/// Farthest a voxel may lie from the patient's origin, mm.
+pub(crate) const POSITION_MM: f64 = 1e6;
+/// Most rows, columns or slices: what DICOM's 16 bits can say.
+pub(crate) const VOXELS: usize = 65_535;
+
+/// Whether a position can be one in a scanner.
+pub(crate) fn is_near(position_mm: &[f64; 3]) -> bool {
+    position_mm.iter().all(|p| p.abs() <= POSITION_MM)
+}
+
+/// Refuses a grid that no scanner makes. Which axis runs across the slices is not known here:
+/// it is taken to be the one with the widest spacing.
+///
+/// # Errors
+/// The reason, as a plain sentence.
+pub(crate) fn check(g: &Geometry) -> Result<(), String> {
+    if g.size.iter().any(|&n| n > VOXELS) {
+        return Err(format!("Its grid of {:?} voxels has more than {VOXELS} along one axis.", g.size));
+    }
+    let mut spacing = g.spacing_mm;
+    spacing.sort_by(f64::total_cmp);
+    let [_, pixel, slice] = spacing;
+    // Written so that what is not a number is refused too.
+    if !(pixel <= PIXEL_MM && slice <= SLICE_MM) {
+        return Err(format!(
+            "Its voxels are {:.4} x {:.4} x {:.4} mm apart; more than {PIXEL_MM} mm in a slice or {SLICE_MM} mm \
+             between slices is no CT.",
+            g.spacing_mm[0], g.spacing_mm[1], g.spacing_mm[2]
+        ));
+    }
+    let extent = (0..3).map(|a| g.size[a] as f64 * g.spacing_mm[a]).fold(0.0, f64::max);
+    if extent > EXTENT_MM {
+        return Err(format!("It is {extent:.0} mm long along one axis; more than {EXTENT_MM} mm is no CT."));
+    }
+    if !is_near(&g.origin_mm) {
+        return Err(FAR.into());
+    }
+    Ok(())
+}
+
+/// Why a position is refused.
+pub(crate) const FAR: &str =
+    "It lies more than a kilometre from the patient, so its position cannot be trusted.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grids_that_no_scanner_makes_are_refused() {
+        let grid = |size, origin: f64, spacing| Geometry::axis_aligned(size, [origin, 0.0, 0.0], spacing);
+        assert_eq!(check(&grid([512, 512, 60], -250.0, [0.98, 0.98, 50.0])), Ok(()));
+        assert_eq!(check(&grid([60, 512, 512], -250.0, [10.0, 0.98, 0.98])), Ok(()), "sagittal");
+        let reason = |size, origin, spacing| check(&grid(size, origin, spacing)).unwrap_err();
+        assert!(reason([8, 8, 8], 0.0, [11.0, 11.0, 5.0]).contains("no CT"));
+        assert!(reason([8, 8, 8], 0.0, [1.0, 1.0, 50.1]).contains("no CT"));
+        assert!(reason([8, 8, 8], 0.0, [1.0, f64::NAN, 1.0]).contains("no CT"));
+        assert!(reason([512, 512, 61], 0.0, [1.0, 1.0, 50.0]).contains("3050 mm"));
+        assert!(reason([70_000, 8, 8], 0.0, [0.01, 1.0, 1.0]).contains("65535"));
+        assert!(reason([8, 8, 8], 1e7, [1.0; 3]).contains("kilometre"));
+        assert!(reason([8, 8, 8], f64::NAN, [1.0; 3]).contains("kilometre"));
+    }
+}
