@@ -37,7 +37,9 @@ pub fn exit_code(error: &Error) -> u8 {
                 _ => REFUSED,
             };
         }
-        if let Some(pleura_screen::Error::TooFewSlices { .. }) = cause.downcast_ref() {
+        if let Some(pleura_screen::Error::TooFewSlices { .. } | pleura_screen::Error::TooLarge { .. }) =
+            cause.downcast_ref()
+        {
             return REFUSED;
         }
     }

@@ -94,7 +94,7 @@ fn one(a: &Demo, job: &Job, class: Class, seed: u64) -> Result<(Row, Document)> 
     super::phantom::save(&phantom, Format::Dicom, &folder)?;
     let found = find_sources(&[folder.join("ct")], &Limits::default())?;
     let source = found.sources.first().context("the phantom's own files cannot be read")?;
-    let document = job.screen(source, &dir, &bar)?;
+    let document = job.screen(source, &dir, false, &bar)?;
     bar.finish();
     if a.repeat > 1 {
         std::fs::remove_dir_all(&folder)

@@ -6,7 +6,7 @@ use crate::failure::{DONE, FAILED, REFUSED, exit_code, sentence};
 use anyhow::{Context, Result};
 use pleura_formats::{Limits, Source, find_sources, read};
 use pleura_report::{
-    CaseRow, Document, Meta, ModelInfo, REPORT_JSON, Software, Status, cases_csv, summary_line,
+    CaseRow, Document, Meta, ModelInfo, REPORT_JSON, Software, Status, cases_csv, summary_line, to_json_line,
 };
 use pleura_screen::{IRRELEVANT, Models, Options, role_name};
 use pleura_volume::Progress;
@@ -31,33 +31,50 @@ impl Job {
         Ok(Self { models: crate::models::load(models)?, options, masks: false, with_patient: false })
     }
 
-    /// Reads one scan, screens it and writes its report into `out`.
-    pub fn screen(&self, source: &Source, out: &Path, progress: &dyn Progress) -> Result<Document> {
+    /// Reads one scan, screens it and writes its report into `out`; with `resume`, a report that is
+    /// there already and answers the same question is kept.
+    pub fn screen(
+        &self,
+        source: &Source,
+        out: &Path,
+        resume: bool,
+        progress: &dyn Progress,
+    ) -> Result<Document> {
+        let mut meta = self.meta(source)?;
+        if let Some(document) = Document::read(&out.join(REPORT_JSON)).ok().filter(|_| resume)
+            && document.answers(&meta, self.options.profile, out)
+        {
+            return Ok(document);
+        }
         let start = Instant::now();
         progress.stage("reading", 0);
         let scan = read(source, &Limits::default())?;
-        let read_s = start.elapsed().as_secs_f64();
+        scan.check_orientation(&source.path)?;
+        meta.read_s = start.elapsed().as_secs_f64();
         let case = pleura_screen::screen(&scan.volume, &self.models, &self.options, progress)
             .with_context(|| source.path.display().to_string())?;
         progress.stage("report", 0);
-        let facts = self.models.facts().map(|f| ModelInfo {
+        Ok(pleura_report::write(out, &scan, &case, &meta)?)
+    }
+
+    /// What a report says of itself.
+    fn meta(&self, source: &Source) -> Result<Meta> {
+        let models = self.models.facts().map(|f| ModelInfo {
             role: role_name(f.role).into(),
             name: f.name.clone(),
             version: f.version.clone(),
             sha256: f.sha256.clone(),
             trained_on: f.trained_on.clone(),
         });
-        let software = Software { name: "pleura".into(), version: env!("CARGO_PKG_VERSION").into() };
-        let meta = Meta {
+        Ok(Meta {
             name: source.name.clone(),
             fingerprint: pleura_report::fingerprint(&source.files)?,
-            software,
-            models: facts.to_vec(),
-            read_s,
+            software: Software { name: "pleura".into(), version: env!("CARGO_PKG_VERSION").into() },
+            models: models.to_vec(),
+            read_s: 0.0,
             with_patient: self.with_patient,
             masks: self.masks,
-        };
-        Ok(pleura_report::write(out, &scan, &case, &meta)?)
+        })
     }
 
     /// The infection types of the classifier, in its order.
@@ -81,29 +98,15 @@ pub fn run(a: &Screen) -> Result<u8> {
 }
 
 fn only_one(a: &Screen, job: &Job, source: &Source) -> Result<u8> {
-    let document = match done_before(a, &a.out) {
-        Some(document) => document,
-        None => {
-            let bar = Bar::new("");
-            let document = job.screen(source, &a.out, &bar);
-            bar.finish();
-            document?
-        }
-    };
-    print(a, &source.name, &document)?;
+    let bar = Bar::new("");
+    let document = job.screen(source, &a.out, a.resume, &bar);
+    bar.finish();
+    print(a, &source.name, &document?)?;
     Ok(DONE)
 }
 
-/// The report that an earlier run left in `dir`, when those are to be kept.
-fn done_before(a: &Screen, dir: &Path) -> Option<Document> {
-    if !a.resume {
-        return None;
-    }
-    Document::read(&dir.join(REPORT_JSON)).ok()
-}
-
 fn print(a: &Screen, name: &str, document: &Document) -> Result<()> {
-    let line = if a.json { serde_json::to_string(document)? } else { summary_line(name, document) };
+    let line = if a.json { to_json_line(document)? } else { summary_line(name, document) };
     println!("{line}");
     Ok(())
 }
@@ -117,10 +120,7 @@ fn many(a: &Screen, job: &Job, sources: &[Source], refused: &[pleura_formats::Er
         let bar = Bar::new(&format!("{}/{} {}", i + 1, sources.len(), source.name));
         let dir = a.out.join(&source.name);
         let input = source.path.display().to_string();
-        let outcome = match done_before(a, &dir) {
-            Some(document) => Ok(document),
-            None => job.screen(source, &dir, &bar),
-        };
+        let outcome = job.screen(source, &dir, a.resume, &bar);
         bar.finish();
         match outcome {
             Ok(document) => {
