@@ -157,8 +157,9 @@ impl Study {
         }
         let series = &self.series[chosen];
         let files: Vec<PathBuf> = series.headers.iter().map(|h| h.path.clone()).collect();
-        let path = common_folder(&files);
-        let name = unique(names, &name_below(root, &path));
+        let folder = common_folder(&files);
+        let name = unique(names, &name_below(root, &folder));
+        let path = if let [file] = files.as_slice() { file.clone() } else { folder };
         let warnings = series.dropped.iter().cloned().chain(others(&self.series, chosen)).collect();
         Ok(Source { path, name, format: SourceFormat::Dicom, files, warnings })
     }

@@ -309,6 +309,8 @@ fn cutting_a_file_anywhere_never_panics() {
 #[test]
 fn one_slice_is_readable() {
     let (_dir, path) = series();
+    let search = find_sources(&[slice(&path, 2)], &Limits::default()).unwrap();
+    assert_eq!(search.sources[0].path, slice(&path, 2), "messages name the file");
     let scan = one(&slice(&path, 2)).unwrap();
     assert_eq!((scan.volume.size(), codes(&scan)), ([8, 6, 1], vec!["single-slice"]));
     assert_eq!(scan.volume.geometry.spacing_mm, [0.75, 0.5, 1.0]);
