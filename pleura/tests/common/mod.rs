@@ -1,5 +1,8 @@
 //! Running the binary, and making inputs for it.
 
+// Each test file is a program of its own and uses a part of this.
+#![allow(dead_code)]
+
 use pleura_phantom::{Class, RenderOptions, render, save_dicom};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
