@@ -1,6 +1,8 @@
 //! The rules of the house, read off `cargo metadata`: which stage may import which, and that the
 //! binary without its `train` feature holds no burn.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests
+
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::process::Command;

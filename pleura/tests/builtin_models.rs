@@ -1,5 +1,7 @@
 //! The built-in detector: its proposals come from its proposal head, and its offsets earn their keep.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests
+
 use pleura_lungs::{LungOptions, Lungs, find};
 use pleura_nets::boxes::{AnchorMatch, anchor_boxes, decode, feature_grid, match_anchors};
 use pleura_nets::{Model, specs};

@@ -1,5 +1,7 @@
 //! One run of each command from its arguments to what it leaves behind.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests
+
 mod common;
 
 use common::{files, patch, pleura, said, series, succeeds};

@@ -1,5 +1,7 @@
 //! Consolidated lung is lung: the truth of 20 phantoms with lobar consolidation against the mask.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests
+
 use pleura_lungs::{LungOptions, find};
 use pleura_phantom::{Class, Grid, RenderOptions, render};
 use pleura_volume::NoProgress;

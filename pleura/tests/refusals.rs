@@ -1,5 +1,7 @@
 //! What bad input gets: exit code 3, one or two sentences that name the file, nothing written.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests
+
 mod common;
 
 use common::{files, patch, pleura, said, series};

@@ -1,4 +1,6 @@
 //! The training commands, tiny: what they leave behind, and that running them again resumes.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests
 #![cfg(feature = "train")]
 
 mod common;

@@ -1,7 +1,7 @@
 //! Running the binary, and making inputs for it.
 
 // Each test file is a program of its own and uses a part of this.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
 
 use pleura_phantom::{Class, RenderOptions, render, save_dicom};
 use std::path::{Path, PathBuf};
