@@ -8,11 +8,11 @@ use crate::pool::{Split, each_case, phantom_class, phantom_seed, phantom_texture
 use crate::rng::Rng;
 use crate::score_classifier::{self, Scored};
 use crate::trainer::{Pass, Schedule, Task, finished, train};
-use crate::{AdamWConfig, Error, Result, Summary, weights_sha256};
+use crate::{AdamWConfig, Error, Result, Summary};
 use burn::tensor::{Device, Tensor, TensorData};
 use pleura_nets::{
-    Calibration, FORMAT, InputRecipe, Model, ModelManifest, NetSpec, PatchRecipe, Precision, Preprocessing,
-    Weights, specs,
+    Calibration, FORMAT, InputRecipe, Model, ModelManifest, NetSpec, PatchRecipe, Preprocessing, Weights,
+    specs,
 };
 use pleura_nets_burn::Net;
 use pleura_phantom::{Grid, Phantom, RenderOptions, render};
@@ -285,18 +285,7 @@ pub fn train_classifier(
     let scored = score_classifier::score(config, &loaded, &state.weights, progress)?;
     let manifest =
         config.manifest(config.notes(state.step, &detector.sha256, &scored), scored.calibration.clone());
-    let sha = weights_sha256(&state.weights);
-    let path = out_dir.join("classifier.safetensors");
-    let model_sha256 = Model::new(manifest, state.weights)?.save(&path, Precision::F16)?;
-    let summary = Summary {
-        steps: state.step,
-        weights_sha256: sha,
-        model: path,
-        model_sha256,
-        metrics: scored.metrics(),
-    };
-    crate::write_metrics(out_dir, &summary)?;
-    Ok(summary)
+    crate::deliver(state, manifest, scored.metrics(), out_dir, "classifier.safetensors")
 }
 
 /// Cuts the patches of the training phantoms and trains on them.

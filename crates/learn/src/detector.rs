@@ -7,11 +7,10 @@ use crate::losses::{self, Loss};
 use crate::pool::{Scan, Split, each_case, phantom_class, phantom_seed, phantom_texture};
 use crate::score_detector::{self, Scored};
 use crate::trainer::{Pass, Schedule, Task, finished, train};
-use crate::{AdamWConfig, Error, Result, Summary, weights_sha256};
+use crate::{AdamWConfig, Error, Result, Summary};
 use burn::tensor::{Device, Tensor, TensorData};
 use pleura_nets::{
-    AnchorSpec, FORMAT, InputRecipe, Model, ModelManifest, NetSpec, Precision, Preprocessing, ProposalRecipe,
-    Weights, specs,
+    AnchorSpec, FORMAT, InputRecipe, ModelManifest, NetSpec, Preprocessing, ProposalRecipe, Weights, specs,
 };
 use pleura_nets_burn::Net;
 use pleura_phantom::{Grid, RenderOptions, render};
@@ -266,18 +265,7 @@ pub fn train_detector(config: &DetectorConfig, out_dir: &Path, progress: &dyn Pr
     };
     let scored = score_detector::score(config, &spec, &state.weights, progress)?;
     let manifest = config.manifest(state.step, &scored);
-    let sha = weights_sha256(&state.weights);
-    let path = out_dir.join("detector.safetensors");
-    let model_sha256 = Model::new(manifest, state.weights)?.save(&path, Precision::F16)?;
-    let summary = Summary {
-        steps: state.step,
-        weights_sha256: sha,
-        model: path,
-        model_sha256,
-        metrics: scored.metrics(),
-    };
-    crate::write_metrics(out_dir, &summary)?;
-    Ok(summary)
+    crate::deliver(state, manifest, scored.metrics(), out_dir, "detector.safetensors")
 }
 
 /// Renders the training phantoms and trains on them.

@@ -26,8 +26,9 @@ pub use detector::{DetectorConfig, train_detector};
 pub use optimizer::AdamWConfig;
 pub use reproduce::{ReproduceConfig, Tables, reproduce};
 
+use pleura_nets::{Model, ModelManifest, Precision};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -86,10 +87,21 @@ pub enum Error {
     Stage(String),
 }
 
-/// Writes the figures of a training as `metrics.json`.
-fn write_metrics(out_dir: &std::path::Path, summary: &Summary) -> Result<()> {
-    let text = serde_json::to_string_pretty(summary).map_err(|e| Error::Stage(e.to_string()))?;
-    checkpoint::write_whole(&out_dir.join("metrics.json"), text.as_bytes())
+/// Writes what a training ended with: the model file `name`, and its figures as `metrics.json`.
+fn deliver(
+    state: checkpoint::State,
+    manifest: ModelManifest,
+    metrics: BTreeMap<String, f64>,
+    out_dir: &Path,
+    name: &str,
+) -> Result<Summary> {
+    let weights_sha256 = weights_sha256(&state.weights);
+    let model = out_dir.join(name);
+    let model_sha256 = Model::new(manifest, state.weights)?.save(&model, Precision::F16)?;
+    let summary = Summary { steps: state.step, weights_sha256, model, model_sha256, metrics };
+    let text = serde_json::to_string_pretty(&summary).map_err(|e| Error::Stage(e.to_string()))?;
+    checkpoint::write_whole(&out_dir.join("metrics.json"), text.as_bytes())?;
+    Ok(summary)
 }
 
 /// What a training ended with.
