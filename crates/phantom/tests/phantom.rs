@@ -1,5 +1,8 @@
 //! What every phantom must be. Most on a 4 mm grid, where a phantom takes a fraction of a second.
 
+mod fingerprint;
+
+use fingerprint::fingerprint as hash;
 use pleura_phantom::{
     Class, Grid, MAX_EDGE_MM, Phantom, RenderOptions, TextureFamily, render, truth_regions,
 };
@@ -7,13 +10,6 @@ use std::collections::HashSet;
 
 fn coarse() -> RenderOptions {
     RenderOptions { grid: Grid::Detector { spacing_mm: 4.0 }, ..Default::default() }
-}
-
-/// FNV-1a over everything a phantom holds.
-fn hash(p: &Phantom) -> u64 {
-    let bytes = p.volume.data.iter().flat_map(|v| v.to_le_bytes());
-    let masks = p.infection.data.iter().chain(&p.lungs.data).copied();
-    bytes.chain(masks).fold(0xCBF2_9CE4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01B3))
 }
 
 fn median(mut v: Vec<i16>) -> i16 {
