@@ -6,6 +6,7 @@
 
 use crate::rng::{Rng, dot, smooth_max, smooth_min, step};
 use crate::tiles::{Tiles, View};
+use crate::tube::{Bundle, Tube};
 
 /// Number of fields.
 pub(crate) const FIELDS: usize = 12;
@@ -34,29 +35,6 @@ pub(crate) const MINOR: usize = 10;
 /// Fluid in the pleural space: negative inside the layer along the chest wall.
 pub(crate) const FLUID: usize = 11;
 
-/// A thick line from `p` to `q`, mm.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Tube {
-    pub p: [f32; 3],
-    pub q: [f32; 3],
-    pub r: f32,
-}
-
-impl Tube {
-    pub fn new(p: [f32; 3], q: [f32; 3], r: f32) -> Self {
-        Self { p, q, r }
-    }
-
-    /// Distance from the tube's surface, mm.
-    pub fn distance(&self, x: [f32; 3]) -> f32 {
-        let d: [f32; 3] = std::array::from_fn(|i| self.q[i] - self.p[i]);
-        let v: [f32; 3] = std::array::from_fn(|i| x[i] - self.p[i]);
-        let t = (dot(v, d) / dot(d, d).max(1e-6)).clamp(0.0, 1.0);
-        let w: [f32; 3] = std::array::from_fn(|i| v[i] - t * d[i]);
-        dot(w, w).sqrt() - self.r
-    }
-}
-
 /// An ellipsoid turned about z.
 #[derive(Debug, Clone, Copy)]
 struct Blob {
@@ -81,6 +59,7 @@ impl Blob {
 }
 
 /// Draws of the body.
+#[derive(Debug, Clone)]
 pub(crate) struct Body {
     /// Half width and half depth of the rib cage, and height from the domes to the apex, mm.
     pub half: [f32; 2],
@@ -95,7 +74,7 @@ pub(crate) struct Body {
     back: f32,
     dome: [[f32; 5]; 2],
     heart: Blob,
-    vessels: Vec<Tube>,
+    vessels: Bundle,
     breasts: Vec<Blob>,
     pub arms: Vec<Tube>,
     liver_edge: f32,
@@ -208,7 +187,7 @@ impl Body {
             back: r.range(0.86, 0.97),
             dome,
             heart,
-            vessels,
+            vessels: Bundle::new(&vessels),
             breasts,
             arms,
             liver_edge: r.range(10.0, 50.0),
@@ -266,12 +245,12 @@ impl Body {
         round + (boxy - round) * square
     }
 
-    /// All fields on a row of points `[x0 + i * step, y, z]`.
-    pub fn row(&self, x0: f32, dx: f32, y: f32, z: f32, out: &mut [[f32; FIELDS]]) {
+    /// All fields on a row of points `[x0 + i * dx, y, z]`, `i` from `first`.
+    pub fn row(&self, [x0, dx]: [f32; 2], first: usize, y: f32, z: f32, out: &mut [[f32; FIELDS]]) {
         let level = self.level(z);
         let tiles = Tiles::get();
         for (i, f) in out.iter_mut().enumerate() {
-            let raw = [x0 + dx * i as f32, y, z];
+            let raw = [x0 + dx * (first + i) as f32, y, z];
             let q = self.warp.place(raw);
             let w: [f32; 3] = std::array::from_fn(|a| {
                 self.warp_mm * tiles.soft([q[a], q[(a + 1) % 3] + 9.0 * a as f32, q[(a + 2) % 3]])
@@ -290,7 +269,7 @@ impl Body {
         f[BODY] = self.skin(p, l);
         f[DIAPHRAGM] = self.dome_height(x, y) - z;
         f[HEART] = self.heart.distance(p);
-        f[VESSELS] = self.vessels.iter().map(|t| t.distance(p)).fold(60.0, f32::min);
+        f[VESSELS] = self.vessels.distance(p, 60.0);
         f[MEDIASTINUM] = self.between(p, l, f[HEART], f[VESSELS]);
         let wobble = tiles.soft(self.detail.place(raw));
         f[MUSCLE] = chest - self.muscle_mm(x, y, l) - 2.5 * wobble;

@@ -1,9 +1,10 @@
 //! Ribs, spine, sternum, shoulder girdle, bowel gas, the gullet's air and devices: tubes painted
 //! over the soft tissue in order.
 
-use crate::body::{BODY, Body, CHEST, Tube};
+use crate::body::{BODY, Body, CHEST};
 use crate::fields::Fields;
 use crate::rng::Rng;
+use crate::tube::Tube;
 
 /// A tube painted with one HU value.
 #[derive(Debug, Clone, Copy)]

@@ -1,11 +1,11 @@
 //! What is not infection: scars, calcified granulomas, collapsed lung at the back, nodules and
 //! masses; and shams, drawn by the same compositor at no effect. Frequencies are ours.
 
-use crate::body::Tube;
 use crate::lesion::{Label, Lesion, Shape, Target};
 use crate::plan::{Site, centre_of, plain};
 use crate::rng::Rng;
 use crate::tiles::View;
+use crate::tube::Tube;
 
 /// Draws the irrelevant findings of a case; `rate` is 1 for an average one.
 pub(crate) fn draw(rng: &mut Rng, sites: &[Site], rate: f32, half_depth: f32, second: bool) -> Vec<Lesion> {

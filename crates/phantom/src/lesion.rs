@@ -1,9 +1,9 @@
 //! The compositor: one lesion as a fraction `f` per point and what the tissue turns into.
 
-use crate::body::Tube;
 use crate::fields::{Lobe, Values};
 use crate::rng::{dot, step};
 use crate::tiles::{Tiles, View};
+use crate::tube::Tube;
 
 /// The shape of a lesion, before warping.
 #[derive(Debug, Clone)]

@@ -23,6 +23,7 @@ mod tiles;
 mod tissue;
 mod trees;
 mod truth;
+mod tube;
 mod types;
 
 pub use cohort::{Cohort, CohortCase, CohortSpec, Count, Split};

@@ -1,12 +1,12 @@
 //! Which lesions a case has, where, and what they look like.
 
-use crate::body::Tube;
 use crate::classes::ClassLook;
 use crate::fields::{Fields, Lobe, lung_distance};
 use crate::lesion::{Label, Lesion, Shape, Target};
 use crate::rng::{Rng, distance, step};
 use crate::tiles::View;
 use crate::trees::{Trees, points_inside};
+use crate::tube::Tube;
 
 /// A place in the lungs where something may sit.
 #[derive(Debug, Clone, Copy)]
@@ -321,7 +321,12 @@ mod tests {
     /// Plans of 300 cases of a class in one body.
     fn count(class: Class) -> Counted {
         let body = Body::draw(1, [0.0; 2]);
-        let fields = Fields::sample(&body, [-200.0, -150.0, -130.0], [200.0, 150.0, 260.0]);
+        let fields = Fields::sample(
+            &body,
+            [-200.0, -150.0, -130.0],
+            [200.0, 150.0, 260.0],
+            [[-200.0, 200.0], [-150.0, 150.0]],
+        );
         let look = TreeLook { tips: 60, tip_mm: 0.4, airway: 0.8, wall: 0.2, mucus: 0.0 };
         let trees = Trees::grow(1, &body, &fields, &look);
         let places = sites(&fields, &mut Rng::new(1, 12), 1500);

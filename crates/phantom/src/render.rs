@@ -8,7 +8,7 @@ use crate::findings;
 use crate::lesion::{Label, Lesion, Target};
 use crate::plan::{Planner, sites};
 use crate::rng::{Rng, distance, mix};
-use crate::scan::{Scan, scan};
+use crate::scan::{Protocol, Scan};
 use crate::slice::{INFECTED, IRRELEVANT, Scene};
 use crate::tissue::TissueLook;
 use crate::trees::{TreeLook, Trees};
@@ -83,7 +83,9 @@ pub fn render(class: Class, seed: u64, options: &RenderOptions) -> Phantom {
     let [low, high] = body.z_range();
     let wide = body.half[0] + 150.0;
     let deep = body.half[1] + 130.0;
-    let fields = Fields::sample(&body, [-wide, -deep, low - 40.0], [wide, deep, high + 40.0]);
+    let protocol = Protocol::draw(&body, seed_here, options);
+    let near = around_lungs(&body, protocol.extent());
+    let fields = Fields::sample(&body, [-wide, -deep, low - 40.0], [wide, deep, high + 40.0], near);
     // Bai (recalled): enlarged lymph nodes in 3 % against 10 %
     let nodes = r.chance(if class == Class::InfluenzaA { 0.1 } else { 0.03 });
     let tissue = TissueLook::draw(seed_here, [body.half[1], body.height], nodes, second, body.has_breasts());
@@ -113,9 +115,18 @@ pub fn render(class: Class, seed: u64, options: &RenderOptions) -> Phantom {
     trees.move_some(&mut Rng::new(seed_here, 17), &fields);
     let peripheral = peripheral_share(&fields, &lesions);
     let table_y = body.half[1] * 1.05 + body.fat + 32.0;
-    let scene = Scene { body, fields, look: tissue, trees, painted, lesions, table_y };
-    let scanned = scan(&scene, seed_here, options);
+    let scene = Scene { fields, look: tissue, trees, painted, lesions, table_y };
+    let scanned = protocol.scan(&scene);
     finish(class, seed, &scene, scanned, peripheral, effusion)
+}
+
+/// The extent of a scan along x and y, grown to hold the lungs wherever the body's warp takes them, mm.
+fn around_lungs(body: &Body, scan: [[f32; 2]; 2]) -> [[f32; 2]; 2] {
+    std::array::from_fn(|a| {
+        let reach = 1.25 * body.half[a] + 20.0;
+        // the back's curve moves the lungs by up to 30 mm
+        [scan[a][0].min(-reach), scan[a][1].max(reach + 30.0 * a as f32)]
+    })
 }
 
 fn draw_effusion(r: &mut Rng, probability: f32) -> [f32; 2] {
@@ -181,12 +192,16 @@ fn peripheral_share(fields: &Fields, lesions: &[Lesion]) -> f64 {
 
 fn finish(class: Class, seed: u64, scene: &Scene, s: Scan, peripheral: f64, effusion: [f32; 2]) -> Phantom {
     let geometry = s.hu.geometry.clone();
-    let pick = |f: &(dyn Fn(u8) -> u8 + Sync)| -> Mask {
-        Volume { geometry: geometry.clone(), data: s.labels.iter().map(|&l| f(l)).collect() }
+    let pick = |bits: u8, set: u8| {
+        let data = s.labels.iter().map(|&l| u8::from(l & bits == set)).collect();
+        let mask: Mask = Volume { geometry: geometry.clone(), data };
+        let regions = truth_regions(&mask);
+        (mask, regions)
     };
-    let infection = pick(&|l| u8::from(l & INFECTED != 0));
-    let irrelevant = pick(&|l| u8::from(l & (INFECTED | IRRELEVANT) == IRRELEVANT));
-    let lungs = pick(&|l| l & 3);
+    let ((infection, regions), (_, irrelevant)) =
+        rayon::join(|| pick(INFECTED, INFECTED), || pick(INFECTED | IRRELEVANT, IRRELEVANT));
+    let mut lungs: Mask = Volume { geometry: geometry.clone(), data: s.labels };
+    lungs.data.iter_mut().for_each(|l| *l &= 3);
     let infected: Vec<&Lesion> = scene.lesions.iter().filter(|l| l.label == Label::Infected).collect();
     let contrast = infected.iter().map(|l| match l.target {
         Target::Above(c) => c * l.density.0,
@@ -206,7 +221,5 @@ fn finish(class: Class, seed: u64, scene: &Scene, s: Scan, peripheral: f64, effu
         noise_hu: s.noise_hu,
         other,
     };
-    let regions = truth_regions(&infection);
-    let irrelevant = truth_regions(&irrelevant);
     Phantom { volume: s.hu, infection, lungs, class, seed, regions, irrelevant, latents }
 }

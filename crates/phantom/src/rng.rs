@@ -9,6 +9,9 @@ pub(crate) fn mix(mut z: u64) -> u64 {
     z ^ (z >> 31)
 }
 
+/// What a stream's counter moves by: 2^64 over the golden ratio.
+const STRIDE: u64 = 0x9E37_79B9_7F4A_7C15;
+
 /// A stream of random numbers. Each part of a phantom has its own stream, so that a change in one
 /// part leaves the others as they were.
 #[derive(Debug, Clone)]
@@ -24,7 +27,7 @@ impl Rng {
 
     /// The next 64 random bits.
     pub fn bits(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        self.state = self.state.wrapping_add(STRIDE);
         mix(self.state)
     }
 
@@ -53,6 +56,11 @@ impl Rng {
         let u = (f64::from(self.unit()) + 1e-9).min(1.0);
         let v = f64::from(self.unit());
         (sqrt(-2.0 * log(u)) * cos(std::f64::consts::TAU * v)) as f32
+    }
+
+    /// Moves on as `n` calls of [`Rng::normal`] would.
+    pub fn skip_normals(&mut self, n: usize) {
+        self.state = self.state.wrapping_add(STRIDE.wrapping_mul(2 * n as u64));
     }
 
     /// `exp` of a normal: `median` times a factor whose logarithm has deviation `sigma`.

@@ -36,7 +36,6 @@ pub(crate) struct Place {
     pub y0: f32,
     pub z: f32,
     pub nx: usize,
-    pub ny: usize,
 }
 
 impl ScanLook {
@@ -62,7 +61,8 @@ impl ScanLook {
 
     /// Two independent tiles of noise with the spectrum of filtered back-projection: ramp times the
     /// kernel's transfer function (its power is ramp times transfer function squared, the ramp's own
-    /// square root coming from the projections' count falling with frequency), unit deviation.
+    /// square root coming from the projections' count falling with frequency), unit deviation. The first
+    /// row comes again at the end, so that a row of pixels may start anywhere.
     pub fn noise_tiles(&self) -> [Vec<f32>; 2] {
         let mut rng = Rng::new(self.seed, 40);
         let seeds: Vec<u64> = (0..EDGE).map(|_| rng.bits()).collect();
@@ -89,7 +89,8 @@ impl ScanLook {
         let unit = |v: Vec<f32>| {
             let power = v.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>() / v.len() as f64;
             let scale = (1.0 / power.sqrt().max(1e-20)) as f32;
-            v.into_iter().map(|x| x * scale).collect::<Vec<f32>>()
+            let start = &v[..EDGE];
+            v.iter().chain(start).map(|x| x * scale).collect::<Vec<f32>>()
         };
         [unit(data.iter().map(|c| c.0).collect()), unit(data.iter().map(|c| c.1).collect())]
     }
@@ -123,28 +124,39 @@ impl ScanLook {
         let low = step(10.0, -40.0, at.z);
         let level = self.noise_hu * gain * (1.0 + 0.8 * shoulder + 0.15 * low);
         let streak = self.streaks * self.noise_hu * gain * (shoulder + 0.12);
-        for iy in 0..at.ny {
-            let y = (at.y0 + self.pixel_mm * iy as f32) / (self.half[1] * 1.35);
-            let row = &mut image[iy * at.nx..(iy + 1) * at.nx];
-            for (ix, v) in row.iter_mut().enumerate() {
+        let columns: Vec<Column> = (0..at.nx)
+            .map(|ix| {
                 let x = (at.x0 + self.pixel_mm * ix as f32) / (self.half[0] * 1.3);
-                let r2 = (x * x + y * y).min(1.6);
-                let here = level * (1.12 - 0.5 * r2);
-                let mut n = 0.0;
-                for &(tile, shift, w) in &parts {
-                    n += w * tiles[tile][((iy << 9) + ix + shift) & 0x3_FFFF];
-                }
                 // photon starvation: noise drawn out sideways
                 let u = (ix as f32 * 0.09) + (parts[1].1 & 511) as f32;
                 let i = u as usize;
-                let f = u - i as f32;
-                let t = &tiles[1 - parts[1].0];
-                let line = ((iy << 9) + parts[1].1) & 0x3_FE00;
-                let s = t[line | (i & 511)] * (1.0 - f) + t[line | ((i + 1) & 511)] * f;
-                *v += here * n + streak * (1.2 - r2).max(0.1) * s;
+                Column { x2: x * x, near: [i & 511, (i + 1) & 511], f: u - i as f32 }
+            })
+            .collect();
+        for (iy, row) in image.chunks_exact_mut(at.nx).enumerate() {
+            let y = (at.y0 + self.pixel_mm * iy as f32) / (self.half[1] * 1.35);
+            let part = |&(tile, shift, w): &(usize, usize, f32)| {
+                (w, &tiles[tile][((iy << 9) + shift) & (EDGE * EDGE - 1)..][..at.nx])
+            };
+            let (own, before, after) = (part(&parts[1]), part(&parts[0]), part(&parts[2]));
+            let line = &tiles[1 - parts[1].0][((iy << 9) + parts[1].1) & 0x3_FE00..][..EDGE];
+            let noise = before.1.iter().zip(own.1).zip(after.1);
+            for ((v, c), ((a, b), d)) in row.iter_mut().zip(&columns).zip(noise) {
+                let r2 = (c.x2 + y * y).min(1.6);
+                let n = 0.0 + before.0 * a + own.0 * b + after.0 * d;
+                let s = line[c.near[0]] * (1.0 - c.f) + line[c.near[1]] * c.f;
+                *v += level * (1.12 - 0.5 * r2) * n + streak * (1.2 - r2).max(0.1) * s;
             }
         }
     }
+}
+
+/// What the noise needs of a column of pixels: its squared distance from the chest's middle in units of
+/// the chest's width, the two places of a streak it lies between and how far it is from the first.
+struct Column {
+    x2: f32,
+    near: [usize; 2],
+    f: f32,
 }
 
 /// Bright and dark rays from metal in a plane.
@@ -238,6 +250,8 @@ mod tests {
     fn noise_has_unit_deviation_and_little_power_at_low_frequencies() {
         let look = ScanLook::draw(5, 0.7, [120.0, 85.0], 200.0);
         let [a, _] = look.noise_tiles();
+        assert_eq!(a[EDGE * EDGE..], a[..EDGE]);
+        let a = &a[..EDGE * EDGE];
         let var = a.iter().map(|v| v * v).sum::<f32>() / a.len() as f32;
         assert!((var - 1.0).abs() < 1e-3);
         // means over 16 x 16 blocks: white noise would leave 1/256 of the variance

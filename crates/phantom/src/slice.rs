@@ -1,16 +1,16 @@
 //! One axial plane of the scene: fields per row, then tubes over it.
 
-use crate::body::{BODY, Body, DIAPHRAGM, HEART, Tube};
+use crate::body::{BODY, DIAPHRAGM, HEART};
 use crate::bones::Painted;
 use crate::fields::{Fields, Values, lung_distance};
 use crate::lesion::{Label, Lesion, Point};
 use crate::tiles::Tiles;
-use crate::tissue::{TissueLook, cover};
+use crate::tissue::{Lines, TissueLook, cover};
 use crate::trees::Trees;
+use crate::tube::Tube;
 
 /// Everything that is scanned.
 pub(crate) struct Scene {
-    pub body: Body,
     pub fields: Fields,
     pub look: TissueLook,
     pub trees: Trees,
@@ -29,8 +29,20 @@ pub(crate) struct Raster {
     pub ny: usize,
     /// Softness of thin things: about the deviation of the sampling aperture.
     pub blur: f32,
-    /// Squared radius of the field of view around the raster's middle.
+    /// Squared radius of the field of view around the raster's middle; `f32::MAX` for no limit.
     pub view2: f32,
+}
+
+impl Raster {
+    /// Whether a point lies outside the field of view.
+    pub fn hides(&self, x: f32, y: f32) -> bool {
+        if self.view2 == f32::MAX {
+            return false;
+        }
+        let middle =
+            [(self.x0, self.nx), (self.y0, self.ny)].map(|(v, n)| v + self.dx * (n - 1) as f32 / 2.0);
+        (x - middle[0]).powi(2) + (y - middle[1]).powi(2) > self.view2
+    }
 }
 
 /// Tubes near each plane.
@@ -48,7 +60,12 @@ pub(crate) struct Buckets {
 pub(crate) struct Scratch {
     row: Vec<Values>,
     layer: Vec<f32>,
+    /// Lesions whose boxes the plane cuts, and those that the row cuts.
     here: Vec<usize>,
+    along: Vec<usize>,
+    /// Where each pixel of a row lies among the fields.
+    cells: Vec<(usize, f32)>,
+    lines: Lines,
 }
 
 /// Sorts tubes into planes `z0 + i * dz`.
@@ -117,6 +134,8 @@ impl Scene {
             (0..self.lesions.len())
                 .filter(|&i| (z - self.lesions[i].center[2]).abs() <= self.lesions[i].reach[2]),
         );
+        s.cells.clear();
+        s.cells.extend((0..r.nx).map(|ix| self.fields.column(r.x0 + r.dx * ix as f32)));
         for y in 0..r.ny {
             let hu = &mut out.hu[y * r.nx..(y + 1) * r.nx];
             let lab = if labels { &mut out.labels[y * r.nx..(y + 1) * r.nx] } else { &mut [] };
@@ -138,24 +157,30 @@ impl Scene {
     fn row(&self, r: &Raster, iy: usize, z: f32, hu: &mut [f32], labels: &mut [u8], s: &mut Scratch) {
         let tiles = Tiles::get();
         let y = r.y0 + r.dx * iy as f32;
-        self.fields.row(y, z, &mut s.row);
-        let middle = [r.x0 + r.dx * (r.nx - 1) as f32 / 2.0, r.y0 + r.dx * (r.ny - 1) as f32 / 2.0];
+        let Scratch { row, here, along, cells, lines, .. } = s;
+        self.fields.row(y, z, row);
+        lines.lift();
+        along.clear();
+        along.extend(here.iter().filter(|&&i| {
+            let lesion = &self.lesions[i];
+            (y - lesion.center[1]).abs() <= lesion.reach[1]
+        }));
         for (ix, out) in hu.iter_mut().enumerate() {
             let x = r.x0 + r.dx * ix as f32;
-            if (x - middle[0]).powi(2) + (y - middle[1]).powi(2) > r.view2 {
+            if r.hides(x, y) {
                 continue;
             }
             let p = [x, y, z];
-            let v = self.fields.along(&s.row, x);
+            let v = Fields::along(row, cells[ix]);
             let width = r.dx * 1.2;
             let skin = cover(v[BODY], width);
             if skin < 1.0 {
-                *out = self.look.outside(p, &v, tiles, self.table_y);
+                *out = self.look.outside(p, &v, tiles, lines, self.table_y);
             }
             if skin <= 0.0 {
                 continue;
             }
-            let inner = self.inside(p, &v, width, &s.here, tiles, labels.get_mut(ix));
+            let inner = self.inside(p, &v, width, along, (tiles, &mut *lines), labels.get_mut(ix));
             *out += skin * (inner - *out);
         }
     }
@@ -166,7 +191,7 @@ impl Scene {
         v: &Values,
         width: f32,
         here: &[usize],
-        tiles: &Tiles,
+        (tiles, lines): (&Tiles, &mut Lines),
         label: Option<&mut u8>,
     ) -> f32 {
         let d = lung_distance(v);
@@ -181,10 +206,10 @@ impl Scene {
             }
         }
         let air = cover(d, edge);
-        let mut hu = if air < 1.0 { self.look.solid(p, v, tiles) } else { 0.0 };
+        let mut hu = if air < 1.0 { self.look.solid(p, v, tiles, lines) } else { 0.0 };
         if air > 0.0 {
             let depth = (-d).max(0.0);
-            let mut lung = self.look.lung(p, v, depth, tiles);
+            let mut lung = self.look.lung(p, v, depth, tiles, lines);
             let mut found = if d < 0.0 { 1 + u8::from(p[0] > 0.0) } else { 0 };
             for &i in here {
                 let lesion = &self.lesions[i];

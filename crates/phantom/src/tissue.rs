@@ -3,7 +3,7 @@
 use crate::body::{BODY, CHEST, DIAPHRAGM, HEART, LIVER, MAJOR, MEDIASTINUM, MINOR, MUSCLE, ORGANS, VESSELS};
 use crate::fields::Values;
 use crate::rng::{Rng, step};
-use crate::tiles::{Tiles, View};
+use crate::tiles::{Line, Tile, Tiles, View};
 
 /// How the tissues of a case look.
 #[derive(Debug, Clone)]
@@ -34,6 +34,34 @@ pub(crate) struct TissueLook {
     pub dome_blur: f32,
     nodes: f32,
     second: bool,
+}
+
+/// The noise along a row of voxels, each kind laid when the row first needs it.
+#[derive(Debug, Default)]
+pub(crate) struct Lines {
+    soft: Line,
+    folds: Line,
+    texture: Line,
+    clouds: Line,
+    cells: Line,
+}
+
+impl Lines {
+    /// Forgets the row.
+    pub fn lift(&mut self) {
+        for line in [&mut self.soft, &mut self.folds, &mut self.texture, &mut self.clouds, &mut self.cells] {
+            line.lift();
+        }
+    }
+}
+
+/// Value of a block at lattice position `place(axis)`, looked up along the row.
+#[inline]
+fn read(line: &mut Line, tile: &Tile, place: impl Fn(usize) -> f32) -> f32 {
+    if !line.is_laid() {
+        line.lay(tile, place(1), place(2));
+    }
+    line.at(place(0))
 }
 
 /// Width over which an edge goes from 0 to 1: the coverage of a voxel by a half space.
@@ -81,7 +109,7 @@ impl TissueLook {
     }
 
     /// Air, clothes and table around the body.
-    pub fn outside(&self, p: [f32; 3], v: &Values, tiles: &Tiles, table_y: f32) -> f32 {
+    pub fn outside(&self, p: [f32; 3], v: &Values, tiles: &Tiles, lines: &mut Lines, table_y: f32) -> f32 {
         let mut hu: f32 = -1000.0;
         let curve = table_y - 0.0007 * p[0] * p[0];
         let below = p[1] - curve;
@@ -103,8 +131,8 @@ impl TissueLook {
         if let Some((gap, density)) = self.clothes
             && v[BODY] < 40.0
         {
-            let q = self.soft.place(p).map(|c| c * 0.35);
-            let fold = gap * (1.0 + 0.8 * tiles.soft(q));
+            let noise = read(&mut lines.folds, &tiles.soft, |a| self.soft.along(a, p[a]) * 0.35 * 2.0);
+            let fold = gap * (1.0 + 0.8 * noise);
             let thin = 1.0 - ((v[BODY] - fold) / 0.9).abs();
             hu += density * thin.clamp(0.0, 1.0);
         }
@@ -112,8 +140,8 @@ impl TissueLook {
     }
 
     /// Everything inside the skin that is not lung.
-    pub fn solid(&self, p: [f32; 3], v: &Values, tiles: &Tiles) -> f32 {
-        let noise = tiles.white.at(self.soft.place(p));
+    pub fn solid(&self, p: [f32; 3], v: &Values, tiles: &Tiles, lines: &mut Lines) -> f32 {
+        let noise = read(&mut lines.soft, &tiles.white, |a| self.soft.along(a, p[a]));
         if v[CHEST] < 0.0 {
             if v[DIAPHRAGM] > 0.0 { self.belly(v, noise) } else { self.between(p, v, noise) }
         } else {
@@ -126,12 +154,17 @@ impl TissueLook {
             return 20.0;
         }
         let fat = self.fat + 5.0 * noise;
+        let muscle = cover(v[MUSCLE], 1.5);
+        let breast = v[MUSCLE] > 3.0 && p[1] < -self.half_depth * 0.7 && v[BODY] < -7.0;
+        if muscle == 0.0 && !breast {
+            return fat;
+        }
         // sheets of fat part the muscles
         let sheet = step(1.15, 1.5, noise) * step(2.0, 5.0, v[CHEST]);
         let meat = mix(self.muscle + 5.0 * noise, fat, sheet);
         let inner = mix(meat, fat, step(2.2, 1.2, v[CHEST]) * 0.5);
-        let tissue = mix(fat, inner, cover(v[MUSCLE], 1.5));
-        if v[MUSCLE] > 3.0 && p[1] < -self.half_depth * 0.7 && v[BODY] < -7.0 {
+        let tissue = mix(fat, inner, muscle);
+        if breast {
             // gland and strands in the breasts
             let q = self.soft.place(p).map(|c| c * 0.7);
             let gland = step(0.9 - self.gland, 1.7 - self.gland, tiles.white.at(q));
@@ -165,24 +198,24 @@ impl TissueLook {
     }
 
     /// Parenchyma without lesions and vessels.
-    pub fn lung(&self, p: [f32; 3], v: &Values, depth: f32, tiles: &Tiles) -> f32 {
+    pub fn lung(&self, p: [f32; 3], v: &Values, depth: f32, tiles: &Tiles, lines: &mut Lines) -> f32 {
         let mut hu = self.lung + self.gravity * (p[1] / (2.0 * self.half_depth));
         let (amp, view) = self.texture;
-        let q = view.place(p);
         hu += if self.second {
+            let q = view.place(p);
             amp * 1.4 * (tiles.white.at(q.map(|c| c * 0.4)).abs() - 0.55) + amp * 0.6 * tiles.white.at(q)
         } else {
-            amp * tiles.fractal.at(q)
+            amp * read(&mut lines.texture, &tiles.fractal, |a| view.along(a, p[a]))
         };
         let (amp, view) = self.clouds;
-        let cloud = tiles.white.at(view.place(p));
+        let cloud = read(&mut lines.clouds, &tiles.white, |a| view.along(a, p[a]));
         hu += amp * cloud;
-        let cell = self.cells.place(p);
         if self.mosaic > 0.0 {
-            hu += self.mosaic * (tiles.cell.at(cell) - 0.5) + self.mosaic * step(0.3, 0.8, cloud);
+            let cell = read(&mut lines.cells, &tiles.cell, |a| self.cells.along(a, p[a]));
+            hu += self.mosaic * (cell - 0.5) + self.mosaic * step(0.3, 0.8, cloud);
         }
         if self.septa > 8.0 && depth < 30.0 {
-            hu += self.septa * (1.0 - tiles.wall.at(cell) / 0.35).clamp(0.0, 1.0);
+            hu += self.septa * (1.0 - tiles.wall.at(self.cells.place(p)) / 0.35).clamp(0.0, 1.0);
         }
         if let Some((threshold, drop, apical)) = self.emphysema {
             let q = self.cells.place(p).map(|c| c * 0.55);

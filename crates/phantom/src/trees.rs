@@ -1,8 +1,9 @@
 //! Arteries, veins and bronchi: trees grown through the lungs out to the pleura.
 
-use crate::body::{Body, Tube};
+use crate::body::Body;
 use crate::fields::{Fields, Lobe, lung_distance};
 use crate::rng::{Rng, distance};
+use crate::tube::Tube;
 
 /// The tubes of the lungs, mm.
 #[derive(Debug, Default)]

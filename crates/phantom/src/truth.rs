@@ -2,7 +2,6 @@
 
 use crate::types::TruthRegion;
 use pleura_volume::{Connectivity, Mask, VoxelBox, connected_components};
-use std::collections::BTreeMap;
 
 /// Largest edge of a truth region, mm (contract).
 pub const MAX_EDGE_MM: f64 = 60.0;
@@ -14,7 +13,8 @@ pub const MIN_VOLUME_ML: f64 = 0.1;
 /// 0.1 ml are dropped. Ordered by component, then part (z slowest).
 pub fn truth_regions(infection: &Mask) -> Vec<TruthRegion> {
     let g = &infection.geometry;
-    let components = connected_components(infection, Connectivity::TwentySix);
+    let Some(around) = infection.bounding_box(|v| v != 0) else { return Vec::new() };
+    let components = connected_components(&infection.cropped(&around), Connectivity::TwentySix);
     let boxes = pleura_volume::component_boxes(&components);
     let parts: Vec<[usize; 3]> = boxes
         .iter()
@@ -25,8 +25,14 @@ pub fn truth_regions(infection: &Mask) -> Vec<TruthRegion> {
             })
         })
         .collect();
-    let mut found: BTreeMap<(usize, [usize; 3]), (VoxelBox, usize)> = BTreeMap::new();
-    let [nx, ny, _] = g.size;
+    // all parts of all components in their order, z slowest
+    let mut starts = vec![0];
+    for n in &parts {
+        starts.push(starts[starts.len() - 1] + n.iter().product::<usize>());
+    }
+    let empty = VoxelBox { min: [usize::MAX; 3], max: [0; 3] };
+    let mut found = vec![(empty, 0usize); starts[parts.len()]];
+    let [nx, ny, _] = around.size();
     for (i, &label) in components.labels.data.iter().enumerate() {
         if label == 0 {
             continue;
@@ -35,16 +41,16 @@ pub fn truth_regions(infection: &Mask) -> Vec<TruthRegion> {
         let v = [i % nx, i / nx % ny, i / nx / ny];
         let (b, n) = (&boxes[label], &parts[label]);
         let size = b.size();
-        // z first, so that the order is by slice
-        let part = [2, 1, 0].map(|a| (v[a] - b.min[a]) * n[a] / size[a].max(1));
-        let entry = found.entry((label, part)).or_insert((VoxelBox { min: v, max: v.map(|c| c + 1) }, 0));
+        let part: [usize; 3] = std::array::from_fn(|a| (v[a] - b.min[a]) * n[a] / size[a].max(1));
+        let entry = &mut found[starts[label] + (part[2] * n[1] + part[1]) * n[0] + part[0]];
         let b = &mut entry.0;
-        b.min = std::array::from_fn(|a| b.min[a].min(v[a]));
-        b.max = std::array::from_fn(|a| b.max[a].max(v[a] + 1));
+        b.min = std::array::from_fn(|a| b.min[a].min(around.min[a] + v[a]));
+        b.max = std::array::from_fn(|a| b.max[a].max(around.min[a] + v[a] + 1));
         entry.1 += 1;
     }
     found
-        .into_values()
+        .into_iter()
+        .filter(|(_, n)| *n > 0)
         .map(|(b, n)| TruthRegion { box_mm: g.box_mm(&b), volume_ml: n as f64 * g.voxel_ml() })
         .filter(|r| r.volume_ml >= MIN_VOLUME_ML)
         .collect()
