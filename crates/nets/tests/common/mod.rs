@@ -1,11 +1,11 @@
-//! What several tests share: weights and inputs from a formula that `fixtures/twin.py` repeats,
+//! What several tests share: weights and inputs from a formula that `bench/peers/fixtures.py` repeats,
 //! and a plain interpreter of graphs in double precision that knows no folding, no fusion and no
 //! buffer reuse.
 #![allow(dead_code, clippy::unwrap_used)]
 
 use pleura_nets::{
-    AnchorSpec, FORMAT, InputRecipe, ModelManifest, NetSpec, Op, Preprocessing, ProposalRecipe, Shape,
-    Source, Tensor, Weights,
+    AnchorSpec, FORMAT, InputRecipe, Layer, ModelManifest, NetSpec, Op, Preprocessing, ProposalRecipe, Shape,
+    Source, Tensor, Weights, specs,
 };
 
 /// A number in 0..1 from a stream and a place in it (a Murmur-style mixer on 32 bits).
@@ -199,6 +199,58 @@ pub fn difference(a: &[Tensor], b: &[Tensor]) -> f32 {
         worst = worst.max(far / scale);
     }
     worst
+}
+
+/// The networks that `fixtures/twin.json` has PyTorch's outputs of: every network in each of its
+/// forms, and a graph of every operation.
+pub fn networks() -> Vec<(&'static str, NetSpec)> {
+    vec![
+        ("detector", specs::vnet_ir_rpn(&[4, 6, 8, 10], 2)),
+        ("detector-shallow", specs::vnet_ir_rpn(&[16, 24, 40], 1)),
+        ("detector-deep", specs::vnet_ir_rpn(&[5, 8, 16, 17, 32], 3)),
+        ("resnet", specs::resnet18(3, 1)),
+        ("resnet-slab", specs::resnet18(2, 5)),
+        ("location", specs::location_attention(3, 1)),
+        ("location-slab", specs::location_attention(3, 3)),
+        ("every-op", every_op()),
+    ]
+}
+
+/// Every operation, on two channels and three features: odd kernels, strides and pads, a map and a
+/// row as outputs.
+fn every_op() -> NetSpec {
+    let conv = |out, kernel, stride, pad, bias| Op::Conv { out, kernel, stride, pad, bias };
+    let pool = Op::MaxPool { kernel: [2, 3, 3], stride: [1, 2, 2], pad: [1, 1, 1] };
+    let layers: Vec<(&str, Op, &[&str])> = vec![
+        ("a", conv(7, [3, 5, 3], [1; 3], [1, 2, 1], true), &["x"]),
+        ("slope", Op::PRelu, &["a"]),
+        ("b", conv(7, [1, 3, 3], [1; 3], [0, 1, 1], false), &["slope"]),
+        ("norm", Op::BatchNorm { eps: 1e-3 }, &["b"]),
+        ("sum", Op::Add { scale: -0.3 }, &["slope", "norm"]),
+        ("rect", Op::Relu, &["sum"]),
+        ("halved", conv(9, [3, 2, 3], [2, 1, 3], [0, 1, 2], true), &["rect"]),
+        ("up", Op::UpConv { out: 5 }, &["halved"]),
+        ("pooled", pool, &["rect"]),
+        ("both", Op::Concat, &["pooled", "pooled"]),
+        ("point", conv(4, [1; 3], [1, 2, 2], [0; 3], false), &["both"]),
+        ("mean", Op::GlobalAvgPool, &["point"]),
+        ("row", Op::Concat, &["f", "mean", "f"]),
+        ("full", Op::Linear { out: 6 }, &["row"]),
+        ("full-slope", Op::PRelu, &["full"]),
+        ("out", Op::Linear { out: 2 }, &["full-slope"]),
+    ];
+    let layer = |(name, op, inputs): (&str, Op, &[&str])| Layer {
+        name: name.into(),
+        inputs: inputs.iter().map(|s| s.to_string()).collect(),
+        op,
+    };
+    NetSpec {
+        name: "every-op".into(),
+        channels: 2,
+        features: 3,
+        layers: layers.into_iter().map(layer).collect(),
+        outputs: vec!["up".into(), "out".into()],
+    }
 }
 
 /// A manifest around `spec` with made-up preprocessing.

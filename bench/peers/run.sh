@@ -1,0 +1,33 @@
+#!/bin/sh
+# The networks beside PyTorch, ONNX Runtime and OpenVINO: the same weights and inputs.
+#
+#   bench/peers/run.sh [check] [SCAN]    compares outputs only: odd sizes of every network
+#   bench/peers/run.sh fixtures          PyTorch's outputs for the tests of crates/nets
+#
+# SCAN is a CT, anything that `pleura convert` reads; without it a phantom is used. Environment:
+# VENV (where the Python packages go; bench/peers/.venv), THREADS (2).
+set -eu
+cd "$(dirname "$0")/../.."
+what=check
+case "${1:-}" in check | fixtures) what=$1; shift ;; esac
+venv=${VENV:-bench/peers/.venv}
+if ! "$venv/bin/python" -c 'import torch, onnx, onnxruntime, openvino, safetensors' 2>/dev/null; then
+  python3 -m venv "$venv"
+  "$venv/bin/pip" install --quiet -r bench/peers/requirements.txt
+fi
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+target=$(cargo metadata --format-version 1 --no-deps | "$venv/bin/python" -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')
+programs=$target/release/examples
+cargo build --quiet --release --locked -p pleura-nets --example formula_model --example forward
+mkdir "$work/made"
+"$programs/formula_model" "$work/made"
+if [ $what = fixtures ]; then
+  "$venv/bin/python" bench/peers/fixtures.py "$work/made" crates/nets/tests/fixtures/twin.json
+  exit
+fi
+cargo build --quiet --release --locked -p pleura
+pleura=$target/release/pleura
+"$pleura" phantom --class covid-19 --seed 7 --out "$work/phantom" >&2
+"$pleura" convert "${1:-$work/phantom/ct}" "$work/scan.nii.gz" >&2
+"$venv/bin/python" bench/peers/check.py models "$work/made" "$programs" "$work/scan.nii.gz"
