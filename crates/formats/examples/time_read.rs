@@ -12,6 +12,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let start = Instant::now();
     let search = find_sources(&[path], &limits)?;
     println!("found {} in {:.3} s", search.sources.len(), start.elapsed().as_secs_f64());
+    search.refused.iter().for_each(|e| println!("refused: {e}"));
     let out = args.next();
     for source in &search.sources {
         let start = Instant::now();

@@ -1,8 +1,9 @@
-//! JPEG frames: the markers (ITU-T T.81 annex B). Lossless scans are decoded here, because they
-//! are most of the CT that is compressed and deserve speed; 8-bit lossy ones by jpeg-decoder.
+//! JPEG streams of one component: the markers (ITU-T T.81 annex B). What follows them is decoded
+//! in `lossless` and `dct`.
 
-use super::lossless::{self, Table};
-use jpeg_decoder::{Decoder, PixelFormat};
+use super::dct::{Picture, Scan};
+use super::huffman::Codes;
+use super::lossless;
 
 /// Size and depth of the picture.
 #[derive(Debug, Clone, Copy)]
@@ -12,56 +13,81 @@ pub(crate) struct Frame {
     pub(crate) rows: usize,
 }
 
+/// What the markers before a scan set up.
+#[derive(Default)]
+struct Tables {
+    dc: [Option<Codes>; 4],
+    ac: [Option<Codes>; 4],
+    steps: [Option<[u16; 64]>; 4],
+    /// Samples or blocks between restart markers; 0 where there are none.
+    restart: usize,
+}
+
+/// What the frame header announces.
+enum Kind {
+    Lossless(Frame),
+    /// With the number of its table of quantization steps.
+    Lossy(Picture, usize),
+}
+
 /// Decodes one frame of `columns` x `rows` samples to unsigned words.
 ///
 /// # Errors
 /// The reason when the stream is damaged, of another size, or of a kind that is not read.
 pub(crate) fn decode(stream: &[u8], columns: usize, rows: usize) -> Result<Vec<u16>, String> {
-    let mut tables: [Option<Table>; 4] = [const { None }; 4];
-    let mut restart = 0;
-    let mut frame: Option<Frame> = None;
+    let mut tables = Tables::default();
+    let mut kind: Option<Kind> = None;
     let mut rest = stream.strip_prefix(&[0xff, 0xd8]).ok_or("it is no JPEG stream")?;
     loop {
         let (marker, body, tail) = next_marker(rest).ok_or("the JPEG stream is cut short")?;
         rest = tail;
         match marker {
-            0xc3 => frame = Some(frame_of(body, columns, rows)?),
-            0xc0..=0xc2 => return lossy(stream, body, columns, rows),
-            0xc4 => huffman(body, &mut tables)?,
+            0xc0..=0xc3 if kind.is_some() => return Err("it has two JPEG frames".into()),
+            0xc3 => kind = Some(Kind::Lossless(frame_of(body, columns, rows)?)),
+            0xc0..=0xc2 => {
+                let frame = frame_of(body, columns, rows)?;
+                let steps = body.get(8).map_or(0, |&i| usize::from(i));
+                kind = Some(Kind::Lossy(Picture::new(frame, marker == 0xc2, stream.len())?, steps));
+            }
+            0xc4 => tables.huffman(body)?,
             0xc5..=0xc7 | 0xc9..=0xcf => {
                 return Err("it is hierarchical or arithmetic JPEG, which is not read".into());
             }
-            0xdd => restart = body.get(..2).map_or(0, |b| usize::from(b[0]) << 8 | usize::from(b[1])),
-            0xda => {
-                let frame = frame.ok_or("a JPEG scan comes before its frame")?;
-                let &[1, _, table, predictor, _, shift] = body else {
-                    return Err("its JPEG scan is not of one component".into());
-                };
-                let table = tables.get(usize::from(table >> 4)).and_then(Option::as_ref);
-                let table = table.ok_or("a Huffman table is missing")?;
-                let shift = shift & 15;
-                if !(1..=7).contains(&predictor) || shift >= frame.precision {
-                    return Err("its JPEG scan has an impossible predictor".into());
+            0xdb => tables.quantization(body)?,
+            0xdd => tables.restart = body.get(..2).map_or(0, |b| usize::from(b[0]) << 8 | usize::from(b[1])),
+            0xda => match kind.as_mut().ok_or("a JPEG scan comes before its frame")? {
+                Kind::Lossless(frame) => return tables.lossless(rest, body, frame),
+                Kind::Lossy(picture, steps) => {
+                    rest = tables.lossy(rest, body, picture)?;
+                    if picture.is_sequential() {
+                        return tables.finish(picture, *steps);
+                    }
                 }
-                return lossless::decode(rest, &frame, table, (predictor, shift), restart);
+            },
+            0xd9 => {
+                return match &kind {
+                    Some(Kind::Lossy(picture, steps)) if !picture.is_empty() => {
+                        tables.finish(picture, *steps)
+                    }
+                    _ => Err("the JPEG stream holds no picture".into()),
+                };
             }
-            0xd9 => return Err("the JPEG stream holds no picture".into()),
             _ => {}
         }
     }
 }
 
-/// The next marker, its body, and what follows. Markers without a body do not occur before a scan.
+/// The next marker, its body, and what follows; markers without a body have an empty one.
 fn next_marker(data: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let start = data.iter().position(|&b| b == 0xff)?;
     let start = start + data[start..].iter().position(|&b| b != 0xff)?;
-    let marker = data[start];
-    if marker == 0xd9 {
-        return Some((marker, &[], &[]));
+    let (marker, rest) = (data[start], &data[start + 1..]);
+    if matches!(marker, 0 | 1 | 0xd0..=0xd9) {
+        return Some((marker, &[], rest));
     }
-    let length = usize::from(*data.get(start + 1)?) << 8 | usize::from(*data.get(start + 2)?);
-    let body = data.get(start + 3..start + 1 + length.max(2))?;
-    Some((marker, body, &data[start + 1 + length.max(2)..]))
+    let length = usize::from(*rest.first()?) << 8 | usize::from(*rest.get(1)?);
+    let (body, rest) = rest.split_at_checked(length.max(2))?;
+    Some((marker, &body[2..], rest))
 }
 
 fn frame_of(body: &[u8], columns: usize, rows: usize) -> Result<Frame, String> {
@@ -81,33 +107,69 @@ fn frame_of(body: &[u8], columns: usize, rows: usize) -> Result<Frame, String> {
     Ok(Frame { precision, columns, rows })
 }
 
-/// One or more Huffman tables.
-fn huffman(mut body: &[u8], tables: &mut [Option<Table>; 4]) -> Result<(), String> {
-    while let [id, rest @ ..] = body {
-        let counts: &[u8; 16] = rest.first_chunk().ok_or("a Huffman table is cut short")?;
-        let total: usize = counts.iter().map(|&c| usize::from(c)).sum();
-        let values = rest.get(16..16 + total).ok_or("a Huffman table is cut short")?;
-        body = &rest[16 + total..];
-        // Class 1 is for the coefficients of lossy scans.
-        if let (0, Some(slot)) = (id >> 4, tables.get_mut(usize::from(id & 15))) {
-            *slot = Table::new(counts, values).ok();
+impl Tables {
+    /// One or more Huffman tables. One that is damaged counts as missing: it may not be used.
+    fn huffman(&mut self, mut body: &[u8]) -> Result<(), String> {
+        while let [id, rest @ ..] = body {
+            let counts: &[u8; 16] = rest.first_chunk().ok_or("a Huffman table is cut short")?;
+            let total: usize = counts.iter().map(|&c| usize::from(c)).sum();
+            let values = rest.get(16..16 + total).ok_or("a Huffman table is cut short")?;
+            body = &rest[16 + total..];
+            let class = if id >> 4 == 0 { &mut self.dc } else { &mut self.ac };
+            if let Some(slot) = class.get_mut(usize::from(id & 15)) {
+                *slot = Codes::new(counts, values).ok();
+            }
         }
+        Ok(())
     }
-    Ok(())
-}
 
-fn lossy(stream: &[u8], body: &[u8], columns: usize, rows: usize) -> Result<Vec<u16>, String> {
-    let frame = frame_of(body, columns, rows)?;
-    if frame.precision != 8 {
-        return Err(format!(
-            "it is lossy JPEG of {} bits, which is not read; convert it first, for example with dcmdjpeg",
-            frame.precision
-        ));
+    /// One or more tables of quantization steps, of 8 or 16 bits.
+    fn quantization(&mut self, mut body: &[u8]) -> Result<(), String> {
+        while let [id, rest @ ..] = body {
+            let wide = id >> 4 != 0;
+            let bytes = if wide { 128 } else { 64 };
+            let (steps, after) = rest.split_at_checked(bytes).ok_or("a quantization table is cut short")?;
+            body = after;
+            if let Some(slot) = self.steps.get_mut(usize::from(id & 15)) {
+                *slot = Some(std::array::from_fn(|i| {
+                    if wide { u16::from_be_bytes([steps[2 * i], steps[2 * i + 1]]) } else { steps[i].into() }
+                }));
+            }
+        }
+        Ok(())
     }
-    let mut decoder = Decoder::new(stream);
-    let bytes = decoder.decode().map_err(|e| e.to_string())?;
-    if decoder.info().is_none_or(|i| i.pixel_format != PixelFormat::L8) {
-        return Err("the JPEG picture is in colour".into());
+
+    fn lossless(&self, data: &[u8], body: &[u8], frame: &Frame) -> Result<Vec<u16>, String> {
+        let &[1, _, table, predictor, _, shift] = body else {
+            return Err("its JPEG scan is not of one component".into());
+        };
+        let table = self.dc.get(usize::from(table >> 4)).and_then(Option::as_ref);
+        let table = lossless::Table::new(table.ok_or("a Huffman table is missing")?)?;
+        let shift = shift & 15;
+        if !(1..=7).contains(&predictor) || shift >= frame.precision {
+            return Err("its JPEG scan has an impossible predictor".into());
+        }
+        lossless::decode(data, frame, &table, (predictor, shift), self.restart)
     }
-    Ok(bytes.into_iter().map(u16::from).collect())
+
+    /// Adds a scan to the picture; gives what follows it.
+    fn lossy<'a>(&self, data: &'a [u8], body: &[u8], picture: &mut Picture) -> Result<&'a [u8], String> {
+        let &[1, _, tables, first, last, bits] = body else {
+            return Err("its JPEG scan is not of one component".into());
+        };
+        let dc = self.dc.get(usize::from(tables >> 4)).and_then(Option::as_ref);
+        let ac = self.ac.get(usize::from(tables & 15)).and_then(Option::as_ref);
+        let scan = Scan {
+            first: first.into(),
+            last: last.into(),
+            high: (bits >> 4).into(),
+            low: (bits & 15).into(),
+        };
+        picture.scan(data, scan, (dc, ac), self.restart)
+    }
+
+    fn finish(&self, picture: &Picture, steps: usize) -> Result<Vec<u16>, String> {
+        let steps = self.steps.get(steps).and_then(Option::as_ref);
+        Ok(picture.finish(steps.ok_or("a quantization table is missing")?))
+    }
 }

@@ -124,7 +124,9 @@ pub(crate) fn open(path: &Path, with_pixels: bool, limits: &Limits) -> Result<Ob
         file.seek_relative(begin as i64 - now as i64).map_err(io)?;
         Box::new(file.take(length))
     };
-    let header = file_header(if deflated { EXPLICIT_VR_LITTLE_ENDIAN } else { &syntax }).map_err(io)?;
+    // dicom-object refuses syntaxes that it has not heard of, though all but two write data sets alike.
+    let alike = ![IMPLICIT_VR_LITTLE_ENDIAN, BIG_ENDIAN].contains(&syntax.as_str());
+    let header = file_header(if alike { EXPLICIT_VR_LITTLE_ENDIAN } else { &syntax }).map_err(io)?;
     let options = OpenFileOptions::new().read_preamble(ReadPreamble::Always);
     let set = options.from_reader(header.as_slice().chain(set)).map_err(|e| damaged(&innermost(&e)))?;
     Ok(Object { set: set.into_inner(), syntax })

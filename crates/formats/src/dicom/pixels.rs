@@ -1,8 +1,8 @@
 //! Pixel data: from the file's bytes to HU.
 
+use super::coding::Coding;
 use super::header::Plane;
 use super::object::{self, Object, integer, text};
-use super::{jpeg, rle};
 use crate::bounds;
 use crate::hounsfield::{AIR_HU, to_hu};
 use crate::{Error, Limits, Result};
@@ -11,35 +11,6 @@ use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 use dicom_transfer_syntax_registry::{TransferSyntaxIndex, TransferSyntaxRegistry};
 use std::path::{Path, PathBuf};
-
-/// How pixels are coded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Coding {
-    Native,
-    Rle,
-    Jpeg,
-    /// Known or unknown, but not read.
-    Other,
-}
-
-impl Coding {
-    /// Of a transfer syntax (PS3.5 section 10, PS3.6 annex A).
-    fn of(syntax: &str) -> Self {
-        match syntax {
-            "1.2.840.10008.1.2"
-            | "1.2.840.10008.1.2.1"
-            | "1.2.840.10008.1.2.1.99"
-            | "1.2.840.10008.1.2.2" => Self::Native,
-            "1.2.840.10008.1.2.5" => Self::Rle,
-            // Baseline, extended, lossless, lossless SV1.
-            "1.2.840.10008.1.2.4.50"
-            | "1.2.840.10008.1.2.4.51"
-            | "1.2.840.10008.1.2.4.57"
-            | "1.2.840.10008.1.2.4.70" => Self::Jpeg,
-            _ => Self::Other,
-        }
-    }
-}
 
 /// The attributes that say how to read the pixels (PS3.3 C.7.6.3).
 #[derive(Debug, Clone, PartialEq)]
@@ -214,11 +185,7 @@ impl PixelFile {
             }
             Coded::Fragments { offsets, fragments } => {
                 let stream = gather(offsets, fragments, index, f.frames)?;
-                let words = match f.coding {
-                    Coding::Rle => rle::decode(&stream, n, f.allocated as usize / 8)?,
-                    Coding::Jpeg => jpeg::decode(&stream, f.columns, f.rows)?,
-                    _ => return Err("it is compressed where its transfer syntax says it is not".into()),
-                };
+                let words = f.coding.decode(&stream, (f.columns, f.rows), f.allocated as usize / 8)?;
                 Ok(words.into())
             }
         }
@@ -306,3 +273,6 @@ fn gather<'a>(
     }
     Ok(stream.into())
 }
+
+#[cfg(test)]
+mod tests;
