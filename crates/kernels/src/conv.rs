@@ -1,41 +1,12 @@
-//! Convolution in 3D (2D with depth 1), forward and its gradient with respect to the input.
+//! Convolution in 3D (2D with depth 1), forward and its gradients.
 
-use crate::isa::{Isa, LANES};
+use crate::direct::{points, slide, spread};
+use crate::finish::{Finish, Shared};
+use crate::isa::Isa;
+use crate::panels::Panels;
 use crate::place::place;
-use crate::rows::{Block, Row, compute};
-use crate::{Shape, weight_gradient};
-use rayon::prelude::*;
-
-/// Output channels of a full block: two vectors.
-const BLOCK: usize = 2 * LANES;
-
-/// What follows the sum.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Act<'a> {
-    /// Nothing.
-    None,
-    /// max(x, 0).
-    Relu,
-    /// x, or the channel's slope times x where negative.
-    PRelu(&'a [f32]),
-}
-
-impl Act<'_> {
-    #[inline(always)]
-    fn of(&self, channel: usize, v: f32) -> f32 {
-        match self {
-            Act::None => v,
-            Act::Relu => v.max(0.0),
-            Act::PRelu(slope) => {
-                if v < 0.0 {
-                    v * slope[channel]
-                } else {
-                    v
-                }
-            }
-        }
-    }
-}
+use crate::{Shape, weight_gradient, winograd};
+use std::sync::OnceLock;
 
 /// A convolution; triples are depth, height, width.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,21 +23,39 @@ pub struct Conv {
     pub pad: [usize; 3],
 }
 
-/// Weights in the order in which the forward kernel reads them:
-/// for each block of output channels `[kd][kh][kw][in][block]`.
+/// How a convolution is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// Product by product.
+    Direct,
+    /// By Winograd's minimal filtering over height and width: a quarter of the products.
+    Winograd,
+}
+
+/// Weights, and the orders in which the methods read them, each made when it is first needed.
 #[derive(Debug, Clone)]
 pub struct Packed {
-    values: Vec<f32>,
-    /// Products of one result: taps times input channels.
-    rows: usize,
-    /// Output channels.
-    columns: usize,
-    /// (first channel, vectors, offset in `values`).
-    blocks: Vec<(usize, usize, usize)>,
+    conv: Conv,
+    /// `[out, in, kd, kh, kw]`.
+    weight: Vec<f32>,
+    direct: OnceLock<Panels>,
+    winograd: OnceLock<Panels>,
+}
+
+impl Packed {
+    fn panels(&self, method: Method) -> &Panels {
+        let (conv, taps) = (&self.conv, self.conv.taps());
+        let at = |tap: usize, i: usize, o: usize| self.weight[(o * conv.c_in + i) * taps + tap];
+        // Serial work: a thread that waits here for another one must not have been lent to a job.
+        match method {
+            Method::Direct => self.direct.get_or_init(|| conv.panels(method, at)),
+            Method::Winograd => self.winograd.get_or_init(|| conv.panels(method, at)),
+        }
+    }
 }
 
 impl Conv {
-    /// Multiply-adds, counted as two operations, of the forward pass.
+    /// Multiply-adds, counted as two operations, of the forward pass computed directly.
     pub fn flops(&self, xs: Shape) -> f64 {
         2.0 * self.output(xs).len() as f64 * (self.taps() * self.c_in) as f64
     }
@@ -82,18 +71,14 @@ impl Conv {
         xs.with(std::array::from_fn(along), self.c_out)
     }
 
-    /// The same places in rows as long as a tile likes, where the kernel sees one place at a time.
-    pub(crate) fn merged(&self, mut xs: Shape) -> Shape {
-        const LONG: usize = 64;
-        if (self.kernel, self.stride, self.pad) == ([1; 3], [1; 3], [0; 3]) && !xs.is_empty() {
-            for axis in [&mut xs.h, &mut xs.d, &mut xs.n] {
-                if xs.w < LONG {
-                    let count = std::mem::replace(axis, 1);
-                    xs.w = xs.w.saturating_mul(count);
-                }
-            }
-        }
-        xs
+    /// How inputs of a shape are convolved: what the shape makes fastest.
+    pub fn method(&self, xs: Shape) -> Method {
+        if winograd::pays(self, xs) { Method::Winograd } else { Method::Direct }
+    }
+
+    /// Whether the kernel sees one place at a time, and each place once.
+    pub(crate) fn is_pointwise(&self) -> bool {
+        (self.kernel, self.stride, self.pad) == ([1; 3], [1; 3], [0; 3])
     }
 
     /// Kernel positions.
@@ -101,103 +86,105 @@ impl Conv {
         self.kernel.iter().product()
     }
 
-    /// Packs weights `[out, in, kd, kh, kw]`.
+    /// Takes weights `[out, in, kd, kh, kw]` to be packed.
     pub fn pack(&self, weight: &[f32]) -> Packed {
+        self.check_weight(weight);
+        let (direct, winograd) = Default::default();
+        Packed { conv: *self, weight: weight.to_vec(), direct, winograd }
+    }
+
+    fn check_weight(&self, weight: &[f32]) {
         assert_eq!(weight.len(), self.c_out * self.c_in * self.taps(), "weights do not fit the convolution");
-        let (taps, c_in) = (self.taps(), self.c_in);
-        pack(taps * c_in, self.c_out, |k, o| weight[(o * c_in + k % c_in) * taps + k / c_in])
     }
 
-    /// `y = act(conv(x) + bias)`, or with a residual `(r, scale)`: `y = act(r + scale * (conv(x) + bias))`.
-    #[allow(clippy::too_many_arguments)] // one call a layer: naming each operand beats a builder
-    pub fn forward(
-        &self,
-        x: &[f32],
-        xs: Shape,
-        weights: &Packed,
-        bias: Option<&[f32]>,
-        residual: Option<(&[f32], f32)>,
-        act: Act,
-        y: &mut [f32],
-    ) {
-        self.forward_on(Isa::best(), x, xs, weights, bias, residual, act, y);
+    /// Packs weights for a method; `at(tap, input channel, output channel)` is a weight.
+    fn panels(&self, method: Method, at: impl Fn(usize, usize, usize) -> f32) -> Panels {
+        let c = self.c_in;
+        match method {
+            Method::Direct => Panels::new(self.taps() * c, self.c_out, |k, o| at(k / c, k % c, o)),
+            Method::Winograd => winograd::pack(self, at),
+        }
     }
 
-    /// [`Conv::forward`] on a given instruction set.
-    #[allow(clippy::too_many_arguments)]
-    pub fn forward_on(
+    /// The convolution of `x` into `y`, ended by `finish`, on an instruction set.
+    pub fn forward(&self, isa: Isa, x: &[f32], xs: Shape, weights: &Packed, finish: &Finish, y: &mut [f32]) {
+        assert_eq!(weights.conv, *self, "weights packed for another layer");
+        assert_eq!(xs.c, self.c_in, "channels do not fit the convolution");
+        self.run(isa, x, xs, weights.panels(self.method(xs)), finish, y);
+    }
+
+    /// A 1 x 1 x 1 convolution of several maps (values, channels) that lie side by side along channels;
+    /// `xs` is the shape of all of them together. Panics for any other kernel.
+    pub fn forward_joined(
         &self,
         isa: Isa,
-        x: &[f32],
+        maps: &[(&[f32], usize)],
         xs: Shape,
         weights: &Packed,
-        bias: Option<&[f32]>,
-        residual: Option<(&[f32], f32)>,
-        act: Act,
+        finish: &Finish,
         y: &mut [f32],
     ) {
-        assert_eq!(xs.c, self.c_in, "channels do not fit the convolution");
-        let xs = self.merged(xs);
+        assert!(self.is_pointwise(), "only 1 x 1 x 1 convolutions join maps");
+        assert_eq!(weights.conv, *self, "weights packed for another layer");
         let ys = self.output(xs);
-        let size = std::array::from_fn(|a| xs.space()[a] + 2 * self.pad[a]);
-        let padded = place(x, xs, [1; 3], self.pad, size);
-        let finish = Finish { bias, residual, act };
-        slide(isa, &padded, xs.with(size, xs.c), self.kernel, self.stride, weights, ys, &finish, y);
+        assert_eq!(y.len(), ys.len(), "the result does not fit its shape");
+        let end = finish.prepare(ys);
+        points(isa, maps, weights.panels(Method::Direct), ys, Shared::new(y), &end);
+    }
+
+    /// Convolves with weights packed for the method of the shape.
+    fn run(&self, isa: Isa, x: &[f32], xs: Shape, weights: &Panels, finish: &Finish, y: &mut [f32]) {
+        let ys = self.output(xs);
+        assert_eq!((x.len(), y.len()), (xs.len(), ys.len()), "values do not fit their shapes");
+        let (end, y) = (finish.prepare(ys), Shared::new(y));
+        match self.method(xs) {
+            Method::Winograd => winograd::convolve(isa, self, x, xs, weights, y, &end),
+            Method::Direct if self.is_pointwise() => points(isa, &[(x, xs.c)], weights, ys, y, &end),
+            Method::Direct => slide(isa, self, x, xs, weights, y, &end),
+        }
     }
 
     /// Gradient with respect to the input: `gx` from the gradient `gy` of the result.
     ///
     /// A convolution of `gy`, spread by the stride, with the kernel turned around. Panics when the
     /// padding is not smaller than the kernel.
-    pub fn input_gradient(&self, gy: &[f32], xs: Shape, weight: &[f32], gx: &mut [f32]) {
-        self.input_gradient_on(Isa::best(), gy, xs, weight, gx);
-    }
-
-    /// [`Conv::input_gradient`] on a given instruction set.
-    pub fn input_gradient_on(&self, isa: Isa, gy: &[f32], xs: Shape, weight: &[f32], gx: &mut [f32]) {
-        let xs = self.merged(xs);
+    pub fn input_gradient(&self, isa: Isa, gy: &[f32], xs: Shape, weight: &[f32], gx: &mut [f32]) {
         let ys = self.output(xs);
-        assert_eq!(weight.len(), self.c_out * self.c_in * self.taps(), "weights do not fit the convolution");
-        let (taps, c_in, c_out) = (self.taps(), self.c_in, self.c_out);
-        // Element (k = (tap, out), in) of the turned kernel.
-        let turned = |k: usize, i: usize| weight[((k % c_out) * c_in + i) * taps + taps - 1 - k / c_out];
-        let none = Finish { bias: None, residual: None, act: Act::None };
-        if self.kernel == self.stride && self.pad == [0; 3] && taps > 1 {
+        self.check_weight(weight);
+        assert_eq!((gy.len(), gx.len()), (ys.len(), xs.len()), "the gradients do not fit their shapes");
+        if self.kernel == self.stride && self.pad == [0; 3] && self.taps() > 1 {
             return self.spread_patches(isa, gy, xs, weight, gx);
         }
         let offset = std::array::from_fn(|a| {
             assert!(self.pad[a] < self.kernel[a], "padding must be smaller than the kernel");
             self.kernel[a] - 1 - self.pad[a]
         });
+        let turned =
+            Conv { c_in: self.c_out, c_out: self.c_in, kernel: self.kernel, stride: [1; 3], pad: offset };
+        let (taps, c_in, c_out) = (self.taps(), self.c_in, self.c_out);
+        let at = |tap: usize, o: usize, i: usize| weight[(o * c_in + i) * taps + taps - 1 - tap];
+        let finish = Finish::default();
+        if self.stride == [1; 3] {
+            let weights = turned.panels(turned.method(ys), at);
+            return turned.run(isa, gy, ys, &weights, &finish, gx);
+        }
         let size = std::array::from_fn(|a| xs.space()[a] + self.kernel[a] - 1);
-        let spread = place(gy, ys, self.stride, offset, size);
-        let weights = pack(taps * c_out, c_in, turned);
-        slide(isa, &spread, ys.with(size, c_out), self.kernel, [1; 3], &weights, xs, &none, gx);
+        let (spread, ss) = (place(gy, ys, self.stride, offset, size), ys.with(size, c_out));
+        let turned = Conv { pad: [0; 3], ..turned };
+        turned.run(isa, &spread, ss, &turned.panels(turned.method(ss), at), &finish, gx);
     }
 
     /// The input gradient where patches do not overlap: each output place makes its own patch.
     fn spread_patches(&self, isa: Isa, gy: &[f32], xs: Shape, weight: &[f32], gx: &mut [f32]) {
         let (taps, c_in) = (self.taps(), self.c_in);
-        let wide = taps * c_in;
-        let weights = pack(self.c_out, wide, |o, k| weight[(o * c_in + k % c_in) * taps + k / c_in]);
-        let finish = Finish { bias: None, residual: None, act: Act::None };
-        spread(isa, gy, self.output(xs), self.kernel, &weights, xs, &finish, gx);
+        let tap = |t: usize| Panels::new(self.c_out, c_in, |o, i| weight[(o * c_in + i) * taps + t]);
+        let weights: Vec<Panels> = (0..taps).map(tap).collect();
+        let (end, gx) = (Finish::default().prepare(xs), Shared::new(gx));
+        spread(isa, (gy, self.output(xs)), self.kernel, &weights, (gx, xs), &end);
     }
 
     /// Gradient with respect to the weights `[out, in, kd, kh, kw]`, and to the bias when asked for.
     pub fn weight_gradient(
-        &self,
-        x: &[f32],
-        xs: Shape,
-        gy: &[f32],
-        gw: &mut [f32],
-        gbias: Option<&mut [f32]>,
-    ) {
-        weight_gradient::weight_gradient(Isa::best(), self, x, xs, gy, gw, gbias);
-    }
-
-    /// [`Conv::weight_gradient`] on a given instruction set.
-    pub fn weight_gradient_on(
         &self,
         isa: Isa,
         x: &[f32],
@@ -208,172 +195,4 @@ impl Conv {
     ) {
         weight_gradient::weight_gradient(isa, self, x, xs, gy, gw, gbias);
     }
-}
-
-/// Packs a matrix of `rows` (tap and input channel) by `columns` (output channel).
-pub(crate) fn pack(rows: usize, columns: usize, at: impl Fn(usize, usize) -> f32) -> Packed {
-    let (mut values, mut blocks) = (Vec::new(), Vec::new());
-    let mut first = 0;
-    while first < columns {
-        let vectors = if columns - first > LANES { 2 } else { 1 };
-        blocks.push((first, vectors, values.len()));
-        for row in 0..rows {
-            let lanes = first..first + vectors * LANES;
-            values.extend(lanes.map(|c| if c < columns { at(row, c) } else { 0.0 }));
-        }
-        first += vectors * LANES;
-    }
-    Packed { values, rows, columns, blocks }
-}
-
-/// What happens to a sum before it is stored.
-pub(crate) struct Finish<'a> {
-    pub bias: Option<&'a [f32]>,
-    pub residual: Option<(&'a [f32], f32)>,
-    pub act: Act<'a>,
-}
-
-impl Finish<'_> {
-    /// Panics unless every operand is as long as the result's shape asks.
-    fn check(&self, ys: Shape) {
-        if let Some(bias) = self.bias {
-            assert_eq!(bias.len(), ys.c, "the bias does not fit the result");
-        }
-        if let Some((residual, _)) = self.residual {
-            assert_eq!(residual.len(), ys.len(), "the residual does not fit the result");
-        }
-        if let Act::PRelu(slope) = self.act {
-            assert_eq!(slope.len(), ys.c, "the slopes do not fit the result");
-        }
-    }
-
-    /// Stores the first channels of `sums` `[positions][lanes]` into `y` `[positions][channels]` from
-    /// channel `first` on; `at` is the offset of `y` in the whole result.
-    fn store(&self, sums: &[f32], lanes: usize, y: &mut [f32], channels: usize, first: usize, at: usize) {
-        let count = lanes.min(channels - first);
-        let bias = self.bias.map(|b| &b[first..first + count]);
-        for (p, (sums, y)) in sums.chunks_exact(lanes).zip(y.chunks_exact_mut(channels)).enumerate() {
-            let (sums, y) = (&sums[..count], &mut y[first..first + count]);
-            match bias {
-                Some(bias) => y.iter_mut().zip(sums).zip(bias).for_each(|((y, s), b)| *y = s + b),
-                None => y.copy_from_slice(sums),
-            }
-            if let Some((residual, scale)) = self.residual {
-                let residual = &residual[at + p * channels + first..][..count];
-                y.iter_mut().zip(residual).for_each(|(y, r)| *y = r + scale * *y);
-            }
-            match self.act {
-                Act::None => {}
-                Act::Relu => y.iter_mut().for_each(|y| *y = y.max(0.0)),
-                Act::PRelu(_) => y.iter_mut().enumerate().for_each(|(i, y)| *y = self.act.of(first + i, *y)),
-            }
-        }
-    }
-}
-
-/// Slides the kernel over an input that is padded already.
-#[allow(clippy::too_many_arguments)]
-pub(crate) fn slide(
-    isa: Isa,
-    x: &[f32],
-    xs: Shape,
-    kernel: [usize; 3],
-    stride: [usize; 3],
-    weights: &Packed,
-    ys: Shape,
-    finish: &Finish,
-    y: &mut [f32],
-) {
-    assert_eq!(y.len(), ys.len(), "the result does not fit its shape");
-    finish.check(ys);
-    let taps = kernel[0] * kernel[1] * kernel[2];
-    assert_eq!((weights.rows, weights.columns), (taps * xs.c, ys.c), "weights packed for another layer");
-    let (run, row_len) = (kernel[2] * xs.c, xs.w * xs.c);
-    let out_row = ys.w * ys.c;
-    if out_row == 0 {
-        return;
-    }
-    // Short rows go several to a job.
-    y.par_chunks_mut(out_row).enumerate().with_min_len((4096 / out_row).max(1)).for_each_init(
-        || vec![0.0f32; ys.w * BLOCK],
-        |sums, (r, y)| {
-            let (oh, od, n) = (r % ys.h, r / ys.h % ys.d, r / (ys.h * ys.d));
-            let start = |kd: usize, kh: usize| {
-                ((n * xs.d + od * stride[0] + kd) * xs.h + oh * stride[1] + kh) * row_len
-            };
-            let starts: Vec<usize> =
-                (0..kernel[0] * kernel[1]).map(|t| start(t / kernel[1], t % kernel[1])).collect();
-            let row = Row { x, starts: &starts, run, step: stride[2] * xs.c, positions: ys.w };
-            row_of_results(isa, &row, weights, finish, r * out_row, sums, y);
-        },
-    );
-}
-
-/// Computes one row of results, which begins at `at` of the whole; `sums` is room to work in.
-fn row_of_results(
-    isa: Isa,
-    row: &Row,
-    weights: &Packed,
-    finish: &Finish,
-    at: usize,
-    sums: &mut [f32],
-    y: &mut [f32],
-) {
-    for &(first, vectors, from) in &weights.blocks {
-        let lanes = vectors * LANES;
-        let block = Block { weights: &weights.values[from..][..weights.rows * lanes], vectors };
-        let sums = &mut sums[..row.positions * lanes];
-        compute(isa, row, &block, sums);
-        finish.store(sums, lanes, y, weights.columns, first, at);
-    }
-}
-
-/// The reverse of a convolution whose patches do not overlap: each place of `x` makes its own patch
-/// `[kd][kh][kw][c]` of the result; what no patch covers becomes zero. `finish` is per value of a
-/// patch and has no residual.
-#[allow(clippy::too_many_arguments)]
-pub(crate) fn spread(
-    isa: Isa,
-    x: &[f32],
-    xs: Shape,
-    kernel: [usize; 3],
-    weights: &Packed,
-    ys: Shape,
-    finish: &Finish,
-    y: &mut [f32],
-) {
-    assert_eq!((x.len(), y.len()), (xs.len(), ys.len()), "values do not fit their shapes");
-    let (wide, piece) = (kernel.iter().product::<usize>() * ys.c, kernel[2] * ys.c);
-    assert_eq!((weights.rows, weights.columns), (xs.c, wide), "weights packed for another layer");
-    finish.check(xs.with(xs.space(), wide));
-    let (line, sample) = (ys.w * ys.c, ys.len() / ys.n.max(1));
-    if ys.is_empty() {
-        return;
-    }
-    // The planes of the result that one plane of places fills, and within them its rows.
-    let planes = |n: usize, d: usize, y: &mut [f32]| {
-        let (mut patches, mut sums) = (vec![0.0f32; xs.w * wide], vec![0.0f32; xs.w * BLOCK]);
-        for h in 0..ys.h.div_ceil(kernel[1]) {
-            let covered = d < xs.d && h < xs.h;
-            if covered {
-                let starts = [((n * xs.d + d) * xs.h + h) * xs.w * xs.c];
-                let row = Row { x, starts: &starts, run: xs.c, step: xs.c, positions: xs.w };
-                row_of_results(isa, &row, weights, finish, 0, &mut sums, &mut patches);
-            }
-            for (z, plane) in y.chunks_exact_mut(ys.h * line).enumerate() {
-                let lines = plane.chunks_exact_mut(line).skip(h * kernel[1]).take(kernel[1]);
-                for (t, line) in lines.enumerate() {
-                    let from = (z * kernel[1] + t) * piece;
-                    let (places, rest) = line.split_at_mut(if covered { xs.w * piece } else { 0 });
-                    rest.fill(0.0);
-                    for (out, patch) in places.chunks_exact_mut(piece).zip(patches.chunks_exact(wide)) {
-                        out.copy_from_slice(&patch[from..from + piece]);
-                    }
-                }
-            }
-        }
-    };
-    y.par_chunks_mut(sample).enumerate().for_each(|(n, y)| {
-        y.par_chunks_mut(kernel[0] * ys.h * line).enumerate().for_each(|(d, y)| planes(n, d, y));
-    });
 }

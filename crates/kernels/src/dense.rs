@@ -1,6 +1,6 @@
 //! Full connections and the mean over space.
 
-use crate::{Act, Conv, Packed, Shape};
+use crate::{Conv, Finish, Isa, Packed, Shape};
 
 /// A full connection `[n, in] -> [n, out]`: a 1 x 1 x 1 convolution over a row of samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,34 +25,27 @@ impl Linear {
         self.point().pack(weight)
     }
 
-    /// `y = act(x W^T + bias)` for `n` samples.
-    pub fn forward(
-        &self,
-        x: &[f32],
-        n: usize,
-        weights: &Packed,
-        bias: Option<&[f32]>,
-        act: Act,
-        y: &mut [f32],
-    ) {
-        self.point().forward(x, self.shape(n), weights, bias, None, act, y);
+    /// `x W^T` for `n` samples, ended by `finish`.
+    pub fn forward(&self, isa: Isa, x: &[f32], n: usize, weights: &Packed, finish: &Finish, y: &mut [f32]) {
+        self.point().forward(isa, x, self.shape(n), weights, finish, y);
     }
 
     /// Gradient with respect to the input.
-    pub fn input_gradient(&self, gy: &[f32], n: usize, weight: &[f32], gx: &mut [f32]) {
-        self.point().input_gradient(gy, self.shape(n), weight, gx);
+    pub fn input_gradient(&self, isa: Isa, gy: &[f32], n: usize, weight: &[f32], gx: &mut [f32]) {
+        self.point().input_gradient(isa, gy, self.shape(n), weight, gx);
     }
 
     /// Gradient with respect to the weights `[out, in]`, and to the bias when asked for.
     pub fn weight_gradient(
         &self,
+        isa: Isa,
         x: &[f32],
         n: usize,
         gy: &[f32],
         gw: &mut [f32],
         gbias: Option<&mut [f32]>,
     ) {
-        self.point().weight_gradient(x, self.shape(n), gy, gw, gbias);
+        self.point().weight_gradient(isa, x, self.shape(n), gy, gw, gbias);
     }
 }
 

@@ -1,17 +1,22 @@
 //! Instruction sets and the few vector operations that the kernels are written in.
 
+mod portable;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+#[cfg(test)]
+pub(crate) use portable::Eight as Portable;
 use std::sync::OnceLock;
 
-/// Lanes of one vector.
-pub(crate) const LANES: usize = 8;
-
-/// An instruction set that the kernels know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// An instruction set that the kernels know; a later one is a superset of those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Isa {
     /// Plain Rust, on any processor.
     Portable,
     /// AVX2 with FMA (x86-64, 2013 on).
     Avx2,
+    /// AVX-512 Foundation (x86-64 servers, 2017 on).
+    Avx512,
 }
 
 impl Isa {
@@ -27,104 +32,102 @@ impl Isa {
         #[cfg(target_arch = "x86_64")]
         if std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma") {
             all.push(Isa::Avx2);
+            if std::is_x86_feature_detected!("avx512f") {
+                all.push(Isa::Avx512);
+            }
         }
         all
     }
 
-    /// This set where the processor has it, the portable one elsewhere.
-    pub(crate) fn checked(self) -> Self {
-        if self == Isa::best() { self } else { Isa::Portable }
+    /// Runs `job` with this set's vectors; with the best set's where the processor lacks this one.
+    ///
+    /// # Safety
+    /// What [`Job::run`] asks for, but for the instruction set.
+    pub(crate) unsafe fn run<J: Job>(self, job: &J) {
+        // SAFETY: `best` was detected and includes every earlier set; the rest is the caller's promise.
+        unsafe {
+            match self.min(Isa::best()) {
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx512 => x86::run_avx512(job),
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx2 => x86::run_avx2(job),
+                _ => job.run::<portable::Eight>(),
+            }
+        }
     }
 }
 
-/// A vector of [`LANES`] floats.
-pub(crate) trait Vector: Copy {
-    /// All lanes zero.
+/// Work written once for all instruction sets.
+pub(crate) trait Job {
+    /// Does the work.
     ///
     /// # Safety
-    /// The processor has the instruction set; so for every method here.
-    unsafe fn zero() -> Self;
+    /// The processor has the instruction set of `V`, and whatever the job says.
+    unsafe fn run<V: Vector>(&self);
+}
+
+/// A vector of floats. Methods are inlined into code compiled for the instruction set.
+pub(crate) trait Vector: Copy {
+    /// A vector for what is too narrow for this one: eight lanes.
+    type Half: Vector;
+    /// Floats of a vector, 8 or 16.
+    const LANES: usize;
+    /// Whether there are 32 registers rather than 16.
+    const MANY: bool;
+
     /// All lanes `v`.
     ///
     /// # Safety
-    /// As [`Vector::zero`].
+    /// The processor has the instruction set; so for every method here.
     unsafe fn splat(v: f32) -> Self;
-    /// Reads [`LANES`] floats.
+    /// Reads a vector.
     ///
     /// # Safety
-    /// As [`Vector::zero`]; `from` is valid for [`LANES`] reads.
+    /// As [`Vector::splat`]; `from` is valid for as many reads as there are lanes.
     unsafe fn load(from: *const f32) -> Self;
-    /// Writes [`LANES`] floats.
+    /// Writes a vector.
     ///
     /// # Safety
-    /// As [`Vector::zero`]; `to` is valid for [`LANES`] writes.
+    /// As [`Vector::splat`]; `to` is valid for as many writes as there are lanes.
     unsafe fn store(self, to: *mut f32);
+    /// Reads the first `n` lanes, zeros in the others.
+    ///
+    /// # Safety
+    /// As [`Vector::splat`]; `from` is valid for `n` reads, `n` at most the number of lanes.
+    unsafe fn load_first(from: *const f32, n: usize) -> Self;
+    /// Writes the first `n` lanes.
+    ///
+    /// # Safety
+    /// As [`Vector::splat`]; `to` is valid for `n` writes, `n` at most the number of lanes.
+    unsafe fn store_first(self, to: *mut f32, n: usize);
     /// `self + a * b`.
     ///
     /// # Safety
-    /// As [`Vector::zero`].
+    /// As [`Vector::splat`].
     unsafe fn add_product(self, a: Self, b: Self) -> Self;
-}
-
-impl Vector for [f32; LANES] {
-    #[inline(always)]
-    unsafe fn zero() -> Self {
-        [0.0; LANES]
-    }
-    #[inline(always)]
-    unsafe fn splat(v: f32) -> Self {
-        [v; LANES]
-    }
-    #[inline(always)]
-    unsafe fn load(from: *const f32) -> Self {
-        // SAFETY: the caller promises LANES readable floats; an array of floats has their alignment.
-        unsafe { *from.cast::<Self>() }
-    }
-    #[inline(always)]
-    unsafe fn store(self, to: *mut f32) {
-        // SAFETY: the caller promises LANES writable floats; an array of floats has their alignment.
-        unsafe { *to.cast::<Self>() = self }
-    }
-    #[inline(always)]
-    unsafe fn add_product(mut self, a: Self, b: Self) -> Self {
-        for lane in 0..LANES {
-            self[lane] += a[lane] * b[lane];
-        }
-        self
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-mod avx2 {
-    use std::arch::x86_64::{
-        __m256, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps,
-    };
-
-    impl super::Vector for __m256 {
-        #[inline(always)]
-        unsafe fn zero() -> Self {
-            // SAFETY: the caller promises AVX2 and FMA; so below.
-            unsafe { _mm256_setzero_ps() }
-        }
-        #[inline(always)]
-        unsafe fn splat(v: f32) -> Self {
-            // SAFETY: as above.
-            unsafe { _mm256_set1_ps(v) }
-        }
-        #[inline(always)]
-        unsafe fn load(from: *const f32) -> Self {
-            // SAFETY: as above, and eight readable floats.
-            unsafe { _mm256_loadu_ps(from) }
-        }
-        #[inline(always)]
-        unsafe fn store(self, to: *mut f32) {
-            // SAFETY: as above, and eight writable floats.
-            unsafe { _mm256_storeu_ps(to, self) }
-        }
-        #[inline(always)]
-        unsafe fn add_product(self, a: Self, b: Self) -> Self {
-            // SAFETY: as above.
-            unsafe { _mm256_fmadd_ps(a, b, self) }
-        }
-    }
+    /// `self + b`.
+    ///
+    /// # Safety
+    /// As [`Vector::splat`].
+    unsafe fn add(self, b: Self) -> Self;
+    /// `self - b`.
+    ///
+    /// # Safety
+    /// As [`Vector::splat`].
+    unsafe fn sub(self, b: Self) -> Self;
+    /// `self * b`.
+    ///
+    /// # Safety
+    /// As [`Vector::splat`].
+    unsafe fn mul(self, b: Self) -> Self;
+    /// The larger of each lane; `b` where either is not a number.
+    ///
+    /// # Safety
+    /// As [`Vector::splat`].
+    unsafe fn max(self, b: Self) -> Self;
+    /// The smaller of each lane; `b` where either is not a number.
+    ///
+    /// # Safety
+    /// As [`Vector::splat`].
+    unsafe fn min(self, b: Self) -> Self;
 }

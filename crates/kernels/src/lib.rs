@@ -5,23 +5,30 @@
 //! Triples are written depth, height, width.
 //!
 //! Results do not depend on the number of threads: work is cut by the shape alone, and partial sums
-//! are added in a fixed order. The instruction set is chosen at run time; sets differ by rounding.
+//! are added in a fixed order. The instruction set is the caller's choice ([`Isa::best`]); sets differ
+//! by rounding. So do the methods of a convolution ([`Method`]): relative to the standard deviation of
+//! the results, Winograd's is off by some 1e-6 (root mean square) where the direct sum is by 4e-7.
 //!
 //! Sizes are the caller's promise: every function panics when a slice is not as long as its shape.
 
 mod conv;
 mod dense;
+mod direct;
+mod finish;
 mod isa;
+mod panels;
 mod place;
 mod pool;
-mod rows;
 mod shape;
+mod tile;
 mod upconv;
 mod weight_gradient;
+mod winograd;
 
-pub use conv::{Act, Conv, Packed};
+pub use conv::{Conv, Method, Packed};
 pub use dense::{Linear, global_avg_pool, global_avg_pool_gradient};
+pub use finish::{Act, Finish};
 pub use isa::Isa;
 pub use pool::MaxPool;
 pub use shape::Shape;
-pub use upconv::UpConv;
+pub use upconv::{PackedUp, UpConv};

@@ -1,9 +1,11 @@
 //! Transposed convolution 2 x 2 x 2 with stride 2: doubles each axis.
 
-use crate::conv::{Finish, pack, slide, spread};
+use crate::direct::spread;
+use crate::finish::{Finish, Shared};
 use crate::isa::Isa;
+use crate::panels::Panels;
 use crate::weight_gradient::channel_sums;
-use crate::{Act, Conv, Packed, Shape};
+use crate::{Conv, Shape};
 
 const KERNEL: [usize; 3] = [2; 3];
 const TAPS: usize = 8;
@@ -18,17 +20,22 @@ pub struct UpConv {
     pub c_out: usize,
 }
 
+/// Weights of an up-convolution in the order in which it reads them: a matrix for each tap.
+#[derive(Debug, Clone)]
+pub struct PackedUp(Vec<Panels>);
+
 impl UpConv {
     /// Shape of the result.
     pub fn output(&self, xs: Shape) -> Shape {
-        xs.with(xs.space().map(|s| 2 * s), self.c_out)
+        xs.with(xs.space().map(|s| s.saturating_mul(2)), self.c_out)
     }
 
     /// Packs weights `[in, out, 2, 2, 2]`.
-    pub fn pack(&self, weight: &[f32]) -> Packed {
+    pub fn pack(&self, weight: &[f32]) -> PackedUp {
         self.check(weight);
-        let c_out = self.c_out;
-        pack(self.c_in, TAPS * c_out, |i, k| weight[(i * c_out + k % c_out) * TAPS + k / c_out])
+        let tap =
+            |t: usize| Panels::new(self.c_in, self.c_out, |i, o| weight[(i * self.c_out + o) * TAPS + t]);
+        PackedUp((0..TAPS).map(tap).collect())
     }
 
     fn check(&self, weight: &[f32]) {
@@ -40,76 +47,32 @@ impl UpConv {
         Conv { c_in: self.c_out, c_out: self.c_in, kernel: KERNEL, stride: KERNEL, pad: [0; 3] }
     }
 
-    /// `y = act(upconv(x) + bias)`.
+    /// The up-convolution of `x` into `y`, ended by `finish`.
     pub fn forward(
-        &self,
-        x: &[f32],
-        xs: Shape,
-        weights: &Packed,
-        bias: Option<&[f32]>,
-        act: Act,
-        y: &mut [f32],
-    ) {
-        self.forward_on(Isa::best(), x, xs, weights, bias, act, y);
-    }
-
-    /// [`UpConv::forward`] on a given instruction set.
-    #[allow(clippy::too_many_arguments)]
-    pub fn forward_on(
         &self,
         isa: Isa,
         x: &[f32],
         xs: Shape,
-        weights: &Packed,
-        bias: Option<&[f32]>,
-        act: Act,
+        weights: &PackedUp,
+        finish: &Finish,
         y: &mut [f32],
     ) {
-        let bias = bias.map(|b| b.repeat(TAPS));
-        let slope;
-        let act = match act {
-            Act::PRelu(s) => {
-                slope = s.repeat(TAPS);
-                Act::PRelu(&slope)
-            }
-            other => other,
-        };
-        let finish = Finish { bias: bias.as_deref(), residual: None, act };
-        spread(isa, x, xs, KERNEL, weights, self.output(xs), &finish, y);
+        assert_eq!(xs.c, self.c_in, "channels do not fit the up-convolution");
+        let ys = self.output(xs);
+        assert_eq!(y.len(), ys.len(), "the result does not fit its shape");
+        spread(isa, (x, xs), KERNEL, &weights.0, (Shared::new(y), ys), &finish.prepare(ys));
     }
 
     /// Gradient with respect to the input.
-    pub fn input_gradient(&self, gy: &[f32], xs: Shape, weight: &[f32], gx: &mut [f32]) {
-        self.input_gradient_on(Isa::best(), gy, xs, weight, gx);
-    }
-
-    /// [`UpConv::input_gradient`] on a given instruction set.
-    pub fn input_gradient_on(&self, isa: Isa, gy: &[f32], xs: Shape, weight: &[f32], gx: &mut [f32]) {
+    pub fn input_gradient(&self, isa: Isa, gy: &[f32], xs: Shape, weight: &[f32], gx: &mut [f32]) {
         self.check(weight);
         assert_eq!(xs.c, self.c_in, "channels do not fit the up-convolution");
-        let c_out = self.c_out;
-        let weights =
-            pack(TAPS * c_out, self.c_in, |k, i| weight[(i * c_out + k % c_out) * TAPS + k / c_out]);
-        let finish = Finish { bias: None, residual: None, act: Act::None };
-        let ys = self.output(xs);
-        assert_eq!(gy.len(), ys.len(), "the gradient does not fit the result");
-        slide(isa, gy, ys, KERNEL, KERNEL, &weights, xs, &finish, gx);
+        let down = self.down();
+        down.forward(isa, gy, self.output(xs), &down.pack(weight), &Finish::default(), gx);
     }
 
     /// Gradient with respect to the weights `[in, out, 2, 2, 2]`, and to the bias when asked for.
     pub fn weight_gradient(
-        &self,
-        x: &[f32],
-        xs: Shape,
-        gy: &[f32],
-        gw: &mut [f32],
-        gbias: Option<&mut [f32]>,
-    ) {
-        self.weight_gradient_on(Isa::best(), x, xs, gy, gw, gbias);
-    }
-
-    /// [`UpConv::weight_gradient`] on a given instruction set.
-    pub fn weight_gradient_on(
         &self,
         isa: Isa,
         x: &[f32],
@@ -119,7 +82,7 @@ impl UpConv {
         gbias: Option<&mut [f32]>,
     ) {
         self.check(gw);
-        self.down().weight_gradient_on(isa, gy, self.output(xs), x, gw, None);
+        self.down().weight_gradient(isa, gy, self.output(xs), x, gw, None);
         if let Some(gbias) = gbias {
             channel_sums(gy, self.c_out, gbias);
         }

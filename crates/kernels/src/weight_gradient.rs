@@ -1,18 +1,18 @@
 //! The gradient of a convolution with respect to its weights.
 
-use crate::isa::{Isa, LANES, Vector};
+use crate::isa::{Isa, Job, Vector};
 use crate::place::place;
 use crate::{Conv, Shape};
 use rayon::prelude::*;
 use std::borrow::Cow;
 
-/// Rows of the weight matrix in a register tile.
-const TILE: usize = 6;
+/// Lanes of the narrowest vector.
+const LANES: usize = 8;
 /// Parts that the rows of the result are cut into, each with sums of its own.
 const PARTS: usize = 16;
 /// Floats that the sums of all parts may take; large matrices get fewer parts.
 const SUMS: usize = 1 << 22;
-/// Rows of the weight matrix that one job holds, a multiple of [`TILE`].
+/// Rows of the weight matrix that one job holds, a multiple of a tile's twelve.
 const PIECE: usize = 96;
 /// Floats of input and gradient that are gone through at once: a share of the second-level cache.
 const NEAR: usize = 1 << 14;
@@ -27,7 +27,7 @@ pub(crate) fn weight_gradient(
     gw: &mut [f32],
     gbias: Option<&mut [f32]>,
 ) {
-    let xs = conv.merged(xs);
+    let xs = merged(conv, xs);
     let ys = conv.output(xs);
     let taps = conv.taps();
     assert_eq!(xs.c, conv.c_in, "channels do not fit the convolution");
@@ -37,7 +37,7 @@ pub(crate) fn weight_gradient(
     let padded = place(x, xs, [1; 3], conv.pad, size);
     let lanes = ys.c.next_multiple_of(LANES);
     let g = if lanes == ys.c { Cow::Borrowed(gy) } else { widen(gy, ys.c, lanes).into() };
-    let job = Job { x: &padded, xs: xs.with(size, xs.c), conv, ys, g: &g, lanes };
+    let job = Layer { x: &padded, xs: xs.with(size, xs.c), conv, ys, g: &g, lanes };
     let sums = job.run(isa);
     gw.par_chunks_mut(conv.c_in * taps).enumerate().for_each(|(o, gw)| {
         for (k, gw) in gw.iter_mut().enumerate() {
@@ -48,6 +48,20 @@ pub(crate) fn weight_gradient(
     if let Some(gbias) = gbias {
         channel_sums(gy, ys.c, gbias);
     }
+}
+
+/// The same places in rows as long as a tile likes, where the kernel sees one place at a time.
+fn merged(conv: &Conv, mut xs: Shape) -> Shape {
+    const LONG: usize = 64;
+    if conv.is_pointwise() && !xs.is_empty() {
+        for axis in [&mut xs.h, &mut xs.d, &mut xs.n] {
+            if xs.w < LONG {
+                let count = std::mem::replace(axis, 1);
+                xs.w = xs.w.saturating_mul(count);
+            }
+        }
+    }
+    xs
 }
 
 /// Sum over all places of each channel, added in parts of a fixed size.
@@ -68,7 +82,7 @@ pub(crate) fn channel_sums(values: &[f32], channels: usize, sums: &mut [f32]) {
     }
 }
 
-struct Job<'a> {
+struct Layer<'a> {
     /// The padded input.
     x: &'a [f32],
     xs: Shape,
@@ -79,7 +93,7 @@ struct Job<'a> {
     lanes: usize,
 }
 
-impl Job<'_> {
+impl Layer<'_> {
     /// The matrix `[taps * in][lanes]`.
     fn run(&self, isa: Isa) -> Vec<f32> {
         let (xs, ys, kernel, stride) = (self.xs, self.ys, self.conv.kernel, self.conv.stride);
@@ -158,23 +172,8 @@ fn outer(isa: Isa, x: &Rows, g: &[f32], lanes: usize, sums: &mut [f32]) {
     assert_eq!(g.len(), x.starts.len() * x.positions * lanes);
     assert_eq!(sums.len(), x.run * lanes);
     let job = Outer { x, g: g.as_ptr(), lanes, sums: sums.as_mut_ptr() };
-    // SAFETY: the asserts bound every access of `Outer::all`; `checked` is a set the processor has.
-    unsafe {
-        match isa.checked() {
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => avx2(&job),
-            _ => job.all::<[f32; LANES]>(),
-        }
-    }
-}
-
-/// # Safety
-/// As [`Outer::all`], and the processor has AVX2 and FMA.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-unsafe fn avx2(job: &Outer) {
-    // SAFETY: the caller's promise.
-    unsafe { job.all::<std::arch::x86_64::__m256>() }
+    // SAFETY: the asserts bound every access of `Outer::run`.
+    unsafe { isa.run(&job) }
 }
 
 struct Outer<'a> {
@@ -186,35 +185,47 @@ struct Outer<'a> {
     sums: *mut f32,
 }
 
-impl Outer<'_> {
-    /// # Safety
-    /// Every run of `x` lies in its slice; `g` and `sums` are valid for their sizes; `lanes` is a
-    /// multiple of [`LANES`].
+impl Job for Outer<'_> {
+    // Needs: every run of `x` lies in its slice; `g` and `sums` are valid for their sizes; `lanes` is
+    // a multiple of 8.
     #[inline(always)]
-    unsafe fn all<V: Vector>(&self) {
+    unsafe fn run<V: Vector>(&self) {
         let mut lane = 0;
-        // SAFETY: lane + vectors * LANES never passes `lanes`, a multiple of LANES.
+        // SAFETY: lane and vectors never pass `lanes`; what V does not divide is 8, Half's lanes.
         unsafe {
-            while lane + 2 * LANES <= self.lanes {
+            while lane + 2 * V::LANES <= self.lanes {
                 self.columns::<V, 2>(lane);
-                lane += 2 * LANES;
+                lane += 2 * V::LANES;
+            }
+            if lane + V::LANES <= self.lanes {
+                self.columns::<V, 1>(lane);
+                lane += V::LANES;
             }
             if lane < self.lanes {
-                self.columns::<V, 1>(lane);
+                self.columns::<V::Half, 1>(lane);
             }
         }
     }
+}
 
+impl Outer<'_> {
     /// # Safety
-    /// As [`Outer::all`], for the lanes `lane..lane + B * LANES`.
+    /// As [`Job::run`], for `B` vectors from `lane` on.
     #[inline(always)]
     unsafe fn columns<V: Vector, const B: usize>(&self, lane: usize) {
         let (mut k, run) = (0, self.x.run);
         // SAFETY: rows k.. up to the tile's height are within the run.
         unsafe {
-            while k + TILE <= run {
-                self.tile::<V, B, TILE>(k, lane);
-                k += TILE;
+            // Twelve rows fill the registers, except for two vectors in sixteen registers.
+            if B == 1 || V::MANY {
+                while k + 12 <= run {
+                    self.tile::<V, B, 12>(k, lane);
+                    k += 12;
+                }
+            }
+            while k + 6 <= run {
+                self.tile::<V, B, 6>(k, lane);
+                k += 6;
             }
             match run - k {
                 1 => self.tile::<V, B, 1>(k, lane),
@@ -233,14 +244,14 @@ impl Outer<'_> {
     unsafe fn tile<V: Vector, const B: usize, const R: usize>(&self, k: usize, lane: usize) {
         // SAFETY: offsets stay within what the caller promises.
         unsafe {
-            let at = |r: usize, b: usize| self.sums.add((k + r) * self.lanes + lane + b * LANES);
+            let at = |r: usize, b: usize| self.sums.add((k + r) * self.lanes + lane + b * V::LANES);
             let mut sums: [[V; B]; R] = std::array::from_fn(|r| std::array::from_fn(|b| V::load(at(r, b))));
             let (step, lanes, positions) = (self.x.step, self.lanes, self.x.positions);
             for (row, start) in self.x.starts.iter().enumerate() {
                 let x = self.x.x.as_ptr().add(start + k);
                 let g = self.g.add(row * positions * lanes + lane);
                 for p in 0..positions {
-                    let g: [V; B] = std::array::from_fn(|b| V::load(g.add(p * lanes + b * LANES)));
+                    let g: [V; B] = std::array::from_fn(|b| V::load(g.add(p * lanes + b * V::LANES)));
                     for (r, sums) in sums.iter_mut().enumerate() {
                         let value = V::splat(*x.add(p * step + r));
                         for (sum, g) in sums.iter_mut().zip(g) {

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use pleura_kernels::{
-    Act, Conv, Isa, Linear, MaxPool, Shape, UpConv, global_avg_pool, global_avg_pool_gradient,
+    Act, Conv, Finish, Isa, Linear, MaxPool, Shape, UpConv, global_avg_pool, global_avg_pool_gradient,
 };
 
 /// The numbers of `values` in the script.
@@ -27,6 +27,10 @@ fn shape([n, d, h, w, c]: [usize; 5]) -> Shape {
     Shape { n, d, h, w, c }
 }
 
+fn biased(bias: &[f32]) -> Finish<'_> {
+    Finish { bias: Some(bias), ..Finish::default() }
+}
+
 /// A result to be overwritten: what is left of it would show.
 fn blank(len: usize) -> Vec<f32> {
     vec![f32::NAN; len]
@@ -38,9 +42,9 @@ fn check_conv(case: &str, xs: Shape, c_out: usize, kernel: [usize; 3], stride: [
     let (b, gy) = (values(c_out, 3), values(conv.output(xs).len(), 9));
     for isa in Isa::available() {
         let (mut y, mut gx, mut gw, mut gb) = (blank(gy.len()), blank(x.len()), blank(w.len()), blank(c_out));
-        conv.forward_on(isa, &x, xs, &conv.pack(&w), Some(&b), None, Act::None, &mut y);
-        conv.input_gradient_on(isa, &gy, xs, &w, &mut gx);
-        conv.weight_gradient_on(isa, &x, xs, &gy, &mut gw, Some(&mut gb));
+        conv.forward(isa, &x, xs, &conv.pack(&w), &biased(&b), &mut y);
+        conv.input_gradient(isa, &gy, xs, &w, &mut gx);
+        conv.weight_gradient(isa, &x, xs, &gy, &mut gw, Some(&mut gb));
         expect_all(case, [("y", &y), ("gx", &gx), ("gw", &gw), ("gb", &gb)]);
     }
 }
@@ -60,9 +64,9 @@ fn up_convolution() {
     let gy = values(up.output(xs).len(), 9);
     let (mut y, mut gx, mut gw, mut gb) = (blank(gy.len()), blank(x.len()), blank(w.len()), blank(3));
     for isa in Isa::available() {
-        up.forward_on(isa, &x, xs, &up.pack(&w), Some(&b), Act::None, &mut y);
-        up.input_gradient_on(isa, &gy, xs, &w, &mut gx);
-        up.weight_gradient_on(isa, &x, xs, &gy, &mut gw, Some(&mut gb));
+        up.forward(isa, &x, xs, &up.pack(&w), &biased(&b), &mut y);
+        up.input_gradient(isa, &gy, xs, &w, &mut gx);
+        up.weight_gradient(isa, &x, xs, &gy, &mut gw, Some(&mut gb));
         expect_all("up", [("y", &y), ("gx", &gx), ("gw", &gw), ("gb", &gb)]);
     }
 }
@@ -81,12 +85,13 @@ fn largest_of_each_window() {
 
 #[test]
 fn full_connection() {
+    let isa = Isa::best();
     let full = Linear { c_in: 5, c_out: 4 };
     let (x, w, b, gy) = (values(15, 1), values(20, 2), values(4, 3), values(12, 9));
     let (mut y, mut gx, mut gw, mut gb) = (blank(12), blank(15), blank(20), blank(4));
-    full.forward(&x, 3, &full.pack(&w), Some(&b), Act::None, &mut y);
-    full.input_gradient(&gy, 3, &w, &mut gx);
-    full.weight_gradient(&x, 3, &gy, &mut gw, Some(&mut gb));
+    full.forward(isa, &x, 3, &full.pack(&w), &biased(&b), &mut y);
+    full.input_gradient(isa, &gy, 3, &w, &mut gx);
+    full.weight_gradient(isa, &x, 3, &gy, &mut gw, Some(&mut gb));
     expect_all("full", [("y", &y), ("gx", &gx), ("gw", &gw), ("gb", &gb)]);
 }
 
@@ -106,6 +111,7 @@ fn parametric_rectifier() {
         (shape([1, 2, 2, 3, 2]), Conv { c_in: 2, c_out: 3, kernel: [1; 3], stride: [1; 3], pad: [0; 3] });
     let mut y = blank(12 * 3);
     let packed = conv.pack(&values(6, 2));
-    conv.forward(&values(xs.len(), 1), xs, &packed, None, None, Act::PRelu(&values(3, 3)), &mut y);
+    let finish = Finish { act: Act::PRelu(&values(3, 3)), ..Finish::default() };
+    conv.forward(Isa::best(), &values(xs.len(), 1), xs, &packed, &finish, &mut y);
     expect("prelu", "y", &y);
 }

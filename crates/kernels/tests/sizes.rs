@@ -1,6 +1,6 @@
 //! The safe face of the crate: sizes that do not fit are refused before any memory is touched.
 
-use pleura_kernels::{Act, Conv, Isa, Shape, UpConv};
+use pleura_kernels::{Act, Conv, Finish, Isa, Shape, UpConv};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 fn refused(work: impl FnOnce()) -> bool {
@@ -16,9 +16,9 @@ fn shapes_whose_length_passes_the_address_space() {
     let (x, mut y, w) = ([1.0; 16], [0.0; 16], [1.0; 256]);
     for isa in Isa::available() {
         let packed = CONV.pack(&w);
-        assert!(refused(|| CONV.forward_on(isa, &x, xs, &packed, None, None, Act::None, &mut y)));
-        assert!(refused(|| CONV.input_gradient_on(isa, &x, xs, &w, &mut y)));
-        assert!(refused(|| CONV.weight_gradient_on(isa, &x, xs, &x, &mut [0.0; 256], None)));
+        assert!(refused(|| CONV.forward(isa, &x, xs, &packed, &Finish::default(), &mut y)));
+        assert!(refused(|| CONV.input_gradient(isa, &x, xs, &w, &mut y)));
+        assert!(refused(|| CONV.weight_gradient(isa, &x, xs, &x, &mut [0.0; 256], None)));
     }
 }
 
@@ -28,8 +28,8 @@ fn slices_of_another_length() {
     let (x, w) = (vec![1.0; xs.len()], vec![1.0; 256]);
     let packed = CONV.pack(&w);
     let run = |x: &[f32], bias: Option<&[f32]>, residual: Option<&[f32]>, act: Act, len: usize| {
-        let residual = residual.map(|r| (r, 1.0));
-        refused(|| CONV.forward(x, xs, &packed, bias, residual, act, &mut vec![0.0; len]))
+        let finish = Finish { bias, residual: residual.map(|r| (r, 1.0)), act };
+        refused(|| CONV.forward(Isa::best(), x, xs, &packed, &finish, &mut vec![0.0; len]))
     };
     assert!(!run(&x, Some(&[0.0; 16]), Some(&x), Act::PRelu(&[0.5; 16]), x.len()));
     assert!(run(&x[1..], None, None, Act::None, x.len()));
@@ -37,8 +37,8 @@ fn slices_of_another_length() {
     assert!(run(&x, Some(&[0.0; 15]), None, Act::None, x.len()));
     assert!(run(&x, None, Some(&x[1..]), Act::None, x.len()));
     assert!(refused(|| drop(CONV.pack(&w[1..]))));
-    assert!(refused(|| CONV.weight_gradient(&x, xs, &x[1..], &mut vec![0.0; 256], None)));
-    assert!(refused(|| CONV.input_gradient(&x, xs, &w[1..], &mut vec![0.0; x.len()])));
+    assert!(refused(|| CONV.weight_gradient(Isa::best(), &x, xs, &x[1..], &mut vec![0.0; 256], None)));
+    assert!(refused(|| CONV.input_gradient(Isa::best(), &x, xs, &w[1..], &mut vec![0.0; x.len()])));
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn weights_packed_for_another_layer() {
         let packed = other.pack(&vec![1.0; other.c_in * other.c_out]);
         let mut y = [0.0; 32];
         assert!(
-            refused(|| CONV.forward(&[1.0; 32], xs, &packed, None, None, Act::None, &mut y)),
+            refused(|| CONV.forward(Isa::best(), &[1.0; 32], xs, &packed, &Finish::default(), &mut y)),
             "{other:?}"
         );
     }
@@ -66,11 +66,11 @@ fn an_input_smaller_than_the_kernel() {
 fn no_samples_give_no_results() {
     let xs = Shape { n: 0, d: 2, h: 2, w: 2, c: 16 };
     let w = [1.0; 256];
-    CONV.forward(&[], xs, &CONV.pack(&w), None, None, Act::Relu, &mut []);
-    CONV.input_gradient(&[], xs, &w, &mut []);
+    CONV.forward(Isa::best(), &[], xs, &CONV.pack(&w), &Finish::default(), &mut []);
+    CONV.input_gradient(Isa::best(), &[], xs, &w, &mut []);
     let (mut gw, mut gb) = ([9.0; 256], [9.0; 16]);
-    CONV.weight_gradient(&[], xs, &[], &mut gw, Some(&mut gb));
+    CONV.weight_gradient(Isa::best(), &[], xs, &[], &mut gw, Some(&mut gb));
     assert!(gw.iter().chain(&gb).all(|g| *g == 0.0));
     let up = UpConv { c_in: 16, c_out: 2 };
-    up.forward(&[], xs, &up.pack(&w), None, Act::None, &mut []);
+    up.forward(Isa::best(), &[], xs, &up.pack(&w), &Finish::default(), &mut []);
 }

@@ -1,7 +1,9 @@
 //! Nodes that are kernels of `pleura-kernels`.
 
 use crate::node::{Dense, Node, View};
-use pleura_kernels::{Act, Conv, Linear, MaxPool, Shape, UpConv, global_avg_pool, global_avg_pool_gradient};
+use pleura_kernels::{
+    Conv, Finish, Isa, Linear, MaxPool, Shape, UpConv, global_avg_pool, global_avg_pool_gradient,
+};
 
 /// A gradient where it is needed.
 type Gradients = Vec<Option<Vec<f32>>>;
@@ -65,18 +67,19 @@ impl Node {
     /// The result of a node that is a kernel.
     pub(crate) fn kernel_forward(&self, inputs: &[View]) -> Dense {
         let (x, xs) = (inputs[0].values, map(&inputs[0]));
-        let bias = inputs.get(2).map(|b| b.values);
+        let finish = Finish { bias: inputs.get(2).map(|b| b.values), ..Finish::default() };
+        let isa = Isa::best();
         match self {
             Self::Conv { stride, pad } => {
                 let conv = conv(&inputs[1], *stride, *pad);
                 let (packed, ys) = (conv.pack(inputs[1].values), conv.output(xs));
-                let y = filled(ys.len(), |y| conv.forward(x, xs, &packed, bias, None, Act::None, y));
+                let y = filled(ys.len(), |y| conv.forward(isa, x, xs, &packed, &finish, y));
                 (y, axes(ys))
             }
             Self::UpConv => {
                 let up = up_conv(&inputs[1]);
                 let (packed, ys) = (up.pack(inputs[1].values), up.output(xs));
-                (filled(ys.len(), |y| up.forward(x, xs, &packed, bias, Act::None, y)), axes(ys))
+                (filled(ys.len(), |y| up.forward(isa, x, xs, &packed, &finish, y)), axes(ys))
             }
             Self::MaxPool { kernel, stride, pad } => {
                 let pool = MaxPool { kernel: *kernel, stride: *stride, pad: *pad };
@@ -88,7 +91,7 @@ impl Node {
             _ => {
                 let (linear, n) = (linear(&inputs[1]), xs.n);
                 let packed = linear.pack(inputs[1].values);
-                let y = filled(n * linear.c_out, |y| linear.forward(x, n, &packed, bias, Act::None, y));
+                let y = filled(n * linear.c_out, |y| linear.forward(isa, x, n, &packed, &finish, y));
                 (y, vec![n, linear.c_out])
             }
         }
@@ -98,21 +101,22 @@ impl Node {
     pub(crate) fn kernel_backward(&self, inputs: &[View], dy: &[f32], needed: &[bool]) -> Gradients {
         let (x, xs) = (inputs[0].values, map(&inputs[0]));
         let weight = inputs.get(1).map_or(&[][..], |w| w.values);
+        let isa = Isa::best();
         let by_input = |f: &dyn Fn(&mut [f32])| needed[0].then(|| filled(xs.len(), f));
         match self {
             Self::Conv { stride, pad } => {
                 let conv = conv(&inputs[1], *stride, *pad);
-                let mut all = vec![by_input(&|dx| conv.input_gradient(dy, xs, weight, dx))];
+                let mut all = vec![by_input(&|dx| conv.input_gradient(isa, dy, xs, weight, dx))];
                 all.extend(parameters(inputs, needed, conv.c_out, |dw, db| {
-                    conv.weight_gradient(x, xs, dy, dw, db);
+                    conv.weight_gradient(isa, x, xs, dy, dw, db);
                 }));
                 all
             }
             Self::UpConv => {
                 let up = up_conv(&inputs[1]);
-                let mut all = vec![by_input(&|dx| up.input_gradient(dy, xs, weight, dx))];
+                let mut all = vec![by_input(&|dx| up.input_gradient(isa, dy, xs, weight, dx))];
                 all.extend(parameters(inputs, needed, up.c_out, |dw, db| {
-                    up.weight_gradient(x, xs, dy, dw, db);
+                    up.weight_gradient(isa, x, xs, dy, dw, db);
                 }));
                 all
             }
@@ -126,11 +130,11 @@ impl Node {
             Self::GlobalAvgPool => vec![by_input(&|dx| global_avg_pool_gradient(dy, xs, dx))],
             _ => {
                 let (linear, n) = (linear(&inputs[1]), xs.n);
-                let rows =
-                    needed[0].then(|| filled(n * linear.c_in, |dx| linear.input_gradient(dy, n, weight, dx)));
+                let rows = needed[0]
+                    .then(|| filled(n * linear.c_in, |dx| linear.input_gradient(isa, dy, n, weight, dx)));
                 let mut all = vec![rows];
                 all.extend(parameters(inputs, needed, linear.c_out, |dw, db| {
-                    linear.weight_gradient(x, n, dy, dw, db);
+                    linear.weight_gradient(isa, x, n, dy, dw, db);
                 }));
                 all
             }

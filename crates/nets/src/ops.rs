@@ -2,7 +2,7 @@
 
 use crate::Shape;
 use crate::fold::{Step, Work};
-use pleura_kernels::{self as kernels, Act, Packed};
+use pleura_kernels::{self as kernels, Act, Finish, Isa, Packed, PackedUp};
 use rayon::prelude::*;
 
 /// What one step reads.
@@ -17,7 +17,7 @@ pub(crate) struct Call<'a> {
 /// A step with its weights in the order in which it reads them.
 pub(crate) enum Ready {
     Conv(Conv),
-    UpConv { up: kernels::UpConv, packed: Packed, bias: Vec<f32> },
+    UpConv { up: kernels::UpConv, packed: PackedUp, bias: Vec<f32> },
     Linear { linear: kernels::Linear, packed: Packed, bias: Vec<f32> },
     Affine { scale: Vec<f32>, shift: Vec<f32> },
     Relu,
@@ -71,8 +71,10 @@ fn batch(x: &[f32], [d, h, w]: [usize; 3], c: usize) -> kernels::Shape {
     kernels::Shape { n: x.len() / (d * h * w * c), d, h, w, c }
 }
 
-fn act(relu: bool) -> Act<'static> {
-    if relu { Act::Relu } else { Act::None }
+/// What ends a step that has a bias.
+fn finish<'a>(bias: &'a [f32], call: &Call<'a>) -> Finish<'a> {
+    let act = if call.relu { Act::Relu } else { Act::None };
+    Finish { bias: Some(bias), residual: call.residual.map(|r| (r, 1.0)), act }
 }
 
 fn space(shape: Shape) -> [usize; 3] {
@@ -93,19 +95,14 @@ impl Ready {
         let Some(&(x, shape)) = call.inputs.first() else { return };
         let [d, h, w] = space(shape);
         match self {
-            Self::Conv(conv) if call.inputs.len() > 1 => return conv.run_joined(call, y),
-            Self::Conv(conv) => return conv.run(x, [d, h, w], call.residual, call.relu, y),
+            Self::Conv(conv) => return conv.run(call, [d, h, w], y),
             Self::UpConv { up, packed, bias } => {
-                // Slice by slice: the kernel needs room for all it computes at once.
-                let slices = x.par_chunks(h * w * up.c_in).zip(y.par_chunks_mut(8 * h * w * up.c_out));
-                return slices.for_each(|(x, y)| {
-                    let xs = batch(x, [1, h, w], up.c_in);
-                    up.forward(x, xs, packed, Some(bias), act(call.relu), y);
-                });
+                let xs = batch(x, [d, h, w], up.c_in);
+                return up.forward(Isa::best(), x, xs, packed, &finish(bias, call), y);
             }
             Self::Linear { linear, packed, bias } => {
                 let n = x.len() / linear.c_in;
-                return linear.forward(x, n, packed, Some(bias), act(call.relu), y);
+                return linear.forward(Isa::best(), x, n, packed, &finish(bias, call), y);
             }
             Self::Affine { scale, shift } => {
                 begin(call, x, y);
@@ -158,22 +155,22 @@ impl Ready {
 }
 
 impl Conv {
-    fn run(&self, x: &[f32], [d, h, w]: [usize; 3], residual: Option<&[f32]>, relu: bool, y: &mut [f32]) {
-        let xs = batch(x, [d, h, w], self.conv.c_in);
-        let residual = residual.map(|r| (r, 1.0));
-        self.conv.forward(x, xs, &self.packed, Some(&self.bias), residual, act(relu), y);
+    /// Convolves the inputs, side by side along channels.
+    fn run(&self, call: &Call, [d, h, w]: [usize; 3], y: &mut [f32]) {
+        let finish = finish(&self.bias, call);
+        let xs = kernels::Shape { n: y.len() / self.out(d, h, w), d, h, w, c: self.conv.c_in };
+        match call.inputs {
+            [(x, _)] => self.conv.forward(Isa::best(), x, xs, &self.packed, &finish, y),
+            maps => {
+                let maps: Vec<(&[f32], usize)> = maps.iter().map(|(x, s)| (*x, s.channels())).collect();
+                self.conv.forward_joined(Isa::best(), &maps, xs, &self.packed, &finish, y);
+            }
+        }
     }
 
-    /// A 1 x 1 x 1 convolution of maps side by side along channels, joined a block at a time.
-    fn run_joined(&self, call: &Call, y: &mut [f32]) {
-        let (c, m) = (self.conv.c_in, self.conv.c_out);
-        y.par_chunks_mut(BLOCK * m).enumerate().for_each_init(Vec::new, |joined, (block, y)| {
-            let cells = y.len() / m;
-            joined.resize(cells * c, 0.0);
-            concat(call.inputs, block * BLOCK, joined);
-            let residual = call.residual.map(|r| &r[block * BLOCK * m..][..y.len()]);
-            self.run(joined, [1, 1, cells], residual, call.relu, y);
-        });
+    /// Values of the result of one sample.
+    fn out(&self, d: usize, h: usize, w: usize) -> usize {
+        self.conv.output(kernels::Shape { n: 1, d, h, w, c: self.conv.c_in }).len()
     }
 }
 

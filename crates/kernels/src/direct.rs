@@ -1,0 +1,197 @@
+//! Convolutions summed product by product.
+
+use crate::finish::{Ending, Shared};
+use crate::isa::Isa;
+use crate::panels::Panels;
+use crate::tile::{Tap, multiply};
+use crate::{Conv, Shape};
+use rayon::prelude::*;
+
+/// Floats of padded input that a job holds: a share of the second-level cache.
+const NEAR: usize = 1 << 15;
+/// Positions of a pointwise job.
+const POINTS: usize = 512;
+
+/// Slides the kernel over the input. A job is some rows of one slice of the result: it copies the
+/// input rows that they see between zeros, where there is padding, and reads them in place elsewhere.
+pub(crate) fn slide(isa: Isa, conv: &Conv, x: &[f32], xs: Shape, weights: &Panels, y: Shared, end: &Ending) {
+    let ys = conv.output(xs);
+    assert_eq!(x.len(), xs.len(), "values do not fit their shape");
+    assert_eq!(
+        (weights.rows, weights.columns),
+        (conv.taps() * xs.c, ys.c),
+        "weights packed for another layer"
+    );
+    if ys.is_empty() {
+        return;
+    }
+    let job = Slide::new(conv, x, xs, ys);
+    let chunks = ys.h.div_ceil(job.rows);
+    (0..ys.n * ys.d * chunks).into_par_iter().for_each_init(Vec::new, |room, i| {
+        let (slice, first) = (i / chunks, i % chunks * job.rows);
+        let rows = first..(first + job.rows).min(ys.h);
+        let window = job.window(slice, rows.clone(), room);
+        for panel in weights.iter() {
+            for (r, h) in rows.clone().enumerate() {
+                let taps = window.taps(&job, r);
+                let at = (slice * ys.h + h) * ys.w * ys.c;
+                // SAFETY: jobs have rows of their own, and the panels of a job run one by one.
+                let store = unsafe { y.results(end, at, ys.c, panel.first) };
+                multiply(isa, &taps, ys.w, panel, &store);
+            }
+        }
+    });
+}
+
+struct Slide<'a> {
+    conv: &'a Conv,
+    x: &'a [f32],
+    xs: Shape,
+    ys: Shape,
+    /// Floats of a row that is seen, padding included.
+    wide: usize,
+    /// Rows of the result a job.
+    rows: usize,
+}
+
+/// Input rows that a job sees.
+struct Window<'a> {
+    x: &'a [f32],
+    /// Where the first row of the first tap begins, and floats between slices and rows.
+    start: usize,
+    slice: usize,
+    row: usize,
+}
+
+impl<'a> Slide<'a> {
+    fn new(conv: &'a Conv, x: &'a [f32], xs: Shape, ys: Shape) -> Self {
+        let (kernel, stride) = (conv.kernel, conv.stride);
+        let wide = ((ys.w - 1) * stride[2] + kernel[2]) * xs.c;
+        let fit = (NEAR / (wide * kernel[0]).max(1)).saturating_sub(kernel[1]) / stride[1] + 1;
+        // At least some sixteen jobs, but none of a few places only.
+        let share = (ys.n * ys.d * ys.h).div_ceil(16).max(64_usize.div_ceil(ys.w));
+        Self { conv, x, xs, ys, wide, rows: fit.min(share).clamp(1, ys.h) }
+    }
+
+    /// What the `rows` of a slice of the result see; `room` is where it is copied to.
+    fn window<'b>(
+        &'b self,
+        slice: usize,
+        rows: std::ops::Range<usize>,
+        room: &'b mut Vec<f32>,
+    ) -> Window<'b> {
+        let (xs, conv) = (self.xs, self.conv);
+        let (n, d) = (slice / self.ys.d, slice % self.ys.d);
+        let [z, y] = [d * conv.stride[0], rows.start * conv.stride[1]];
+        let line = xs.w * xs.c;
+        if conv.pad == [0; 3] {
+            let start = ((n * xs.d + z) * xs.h + y) * line;
+            return Window { x: self.x, start, slice: xs.h * line, row: line };
+        }
+        let height = (rows.len() - 1) * conv.stride[1] + conv.kernel[1];
+        room.clear();
+        room.resize(conv.kernel[0] * height * self.wide, 0.0);
+        let left = (conv.pad[2] * xs.c).min(self.wide);
+        for (i, to) in room.chunks_exact_mut(self.wide).enumerate() {
+            let from_slice = (z + i / height).checked_sub(conv.pad[0]).filter(|&z| z < xs.d);
+            let from_row = (y + i % height).checked_sub(conv.pad[1]).filter(|&y| y < xs.h);
+            if let (Some(z), Some(y)) = (from_slice, from_row) {
+                let count = line.min(self.wide - left);
+                let from = ((n * xs.d + z) * xs.h + y) * line;
+                to[left..left + count].copy_from_slice(&self.x[from..from + count]);
+            }
+        }
+        Window { x: room, start: 0, slice: height * self.wide, row: self.wide }
+    }
+}
+
+impl<'a> Window<'a> {
+    /// The runs of the row `r` of the job.
+    fn taps(&self, job: &Slide, r: usize) -> Vec<Tap<'a>> {
+        let [kd, kh, kw] = job.conv.kernel;
+        let tap = |t: usize| {
+            let from = self.start + t / kh * self.slice + (r * job.conv.stride[1] + t % kh) * self.row;
+            Tap { x: &self.x[from..][..job.wide], step: job.conv.stride[2] * job.xs.c, run: kw * job.xs.c }
+        };
+        (0..kd * kh).map(tap).collect()
+    }
+}
+
+/// A 1 x 1 x 1 convolution of maps (values, channels) side by side along channels.
+pub(crate) fn points(
+    isa: Isa,
+    maps: &[(&[f32], usize)],
+    weights: &Panels,
+    ys: Shape,
+    y: Shared,
+    end: &Ending,
+) {
+    let places = ys.places();
+    let channels: usize = maps.iter().map(|m| m.1).sum();
+    assert!(
+        maps.iter().all(|(x, c)| Some(x.len()) == places.checked_mul(*c)),
+        "values do not fit their shape"
+    );
+    assert_eq!((weights.rows, weights.columns), (channels, ys.c), "weights packed for another layer");
+    (0..places.div_ceil(POINTS)).into_par_iter().for_each(|job| {
+        let first = job * POINTS;
+        let positions = POINTS.min(places - first);
+        let taps: Vec<Tap> = maps
+            .iter()
+            .map(|(x, c)| Tap { x: &x[first * c..(first + positions) * c], step: *c, run: *c })
+            .collect();
+        for panel in weights.iter() {
+            // SAFETY: jobs have places of their own, and the panels of a job run one by one.
+            let store = unsafe { y.results(end, first * ys.c, ys.c, panel.first) };
+            multiply(isa, &taps, positions, panel, &store);
+        }
+    });
+}
+
+/// The reverse of a convolution whose patches do not overlap: each place of `x` makes its own patch of
+/// the result, with weights of its own for each tap `[kd][kh][kw]`; what no patch covers becomes zero.
+pub(crate) fn spread(
+    isa: Isa,
+    (x, xs): (&[f32], Shape),
+    kernel: [usize; 3],
+    taps: &[Panels],
+    (y, ys): (Shared, Shape),
+    end: &Ending,
+) {
+    assert_eq!(x.len(), xs.len(), "values do not fit their shape");
+    assert_eq!(taps.len(), kernel.iter().product::<usize>(), "weights packed for another layer");
+    assert!(taps.iter().all(|t| (t.rows, t.columns) == (xs.c, ys.c)), "weights packed for another layer");
+    assert!((0..3).all(|a| xs.space()[a] * kernel[a] <= ys.space()[a]) && xs.n == ys.n);
+    if ys.is_empty() {
+        return;
+    }
+    let line = ys.w * ys.c;
+    // A job is the rows of the result that one row of places fills.
+    let [deep, high] = [ys.d.div_ceil(kernel[0]), ys.h.div_ceil(kernel[1])];
+    (0..ys.n * deep * high).into_par_iter().with_min_len((4096 / line).max(1)).for_each(|job| {
+        let (h, d, n) = (job % high, job / high % deep, job / (high * deep));
+        let covered = d < xs.d && h < xs.h;
+        for part in 0..kernel[0] * kernel[1] {
+            let (z, row) = (d * kernel[0] + part / kernel[1], h * kernel[1] + part % kernel[1]);
+            if z >= ys.d || row >= ys.h {
+                continue;
+            }
+            let at = ((n * ys.d + z) * ys.h + row) * line;
+            let filled = if covered { xs.w * kernel[2] * ys.c } else { 0 };
+            // SAFETY: each row of the result belongs to one job; the slice dies here.
+            unsafe { y.slice(at + filled, line - filled) }.fill(0.0);
+            if !covered {
+                continue;
+            }
+            let from = ((n * xs.d + d) * xs.h + h) * xs.w * xs.c;
+            let runs = [Tap { x: &x[from..][..xs.w * xs.c], step: xs.c, run: xs.c }];
+            for w in 0..kernel[2] {
+                for panel in taps[part * kernel[2] + w].iter() {
+                    // SAFETY: each row of the result belongs to one job, which fills it piece by piece.
+                    let store = unsafe { y.results(end, at + w * ys.c, kernel[2] * ys.c, panel.first) };
+                    multiply(isa, &runs, xs.w, panel, &store);
+                }
+            }
+        }
+    });
+}

@@ -1,0 +1,173 @@
+//! What happens to a sum before it is stored, and where it goes.
+
+use crate::Shape;
+use crate::isa::Vector;
+use crate::tile::Store;
+use std::marker::PhantomData;
+
+/// What follows the sum.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub enum Act<'a> {
+    /// Nothing.
+    #[default]
+    None,
+    /// max(x, 0).
+    Relu,
+    /// x, or the channel's slope times x where negative.
+    PRelu(&'a [f32]),
+}
+
+/// The end of a layer: `act(sum + bias)`, or with a residual `(r, scale)` `act(r + scale * (sum + bias))`.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Finish<'a> {
+    /// Added, one value a channel.
+    pub bias: Option<&'a [f32]>,
+    /// An array as large as the result, and the factor of what is added to it.
+    pub residual: Option<(&'a [f32], f32)>,
+    /// The activation.
+    pub act: Act<'a>,
+}
+
+/// Channels beyond the last that a panel may reach.
+const SPARE: usize = 32;
+
+impl<'a> Finish<'a> {
+    /// Panics unless every operand is as long as the result's shape `ys` asks.
+    pub(crate) fn prepare(&self, ys: Shape) -> Ending<'a> {
+        let padded = |values: &[f32]| {
+            assert_eq!(values.len(), ys.c, "the bias or the slopes do not fit the result");
+            let mut out = vec![0.0; ys.c + SPARE];
+            out[..ys.c].copy_from_slice(values);
+            out
+        };
+        if let Some((residual, _)) = self.residual {
+            assert_eq!(residual.len(), ys.len(), "the residual does not fit the result");
+        }
+        let (rectified, slope) = match self.act {
+            Act::None => (false, None),
+            Act::Relu => (true, None),
+            Act::PRelu(slope) => (false, Some(padded(slope))),
+        };
+        let bias = self.bias.map_or_else(|| vec![0.0; ys.c + SPARE], padded);
+        Ending { bias, residual: self.residual, rectified, slope, shape: ys }
+    }
+}
+
+/// A checked [`Finish`] with room for whole vectors.
+pub(crate) struct Ending<'a> {
+    bias: Vec<f32>,
+    residual: Option<(&'a [f32], f32)>,
+    rectified: bool,
+    slope: Option<Vec<f32>>,
+    shape: Shape,
+}
+
+/// A result that several threads fill, each its own places.
+#[derive(Clone, Copy)]
+pub(crate) struct Shared<'a> {
+    to: *mut f32,
+    len: usize,
+    values: PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: the pointer is written only through `Shared::results` and `Shared::slice`, whose callers
+// promise that no two threads touch the same place.
+unsafe impl Send for Shared<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for Shared<'_> {}
+
+impl<'a> Shared<'a> {
+    pub fn new(values: &'a mut [f32]) -> Self {
+        Self { to: values.as_mut_ptr(), len: values.len(), values: PhantomData }
+    }
+
+    /// A store for the channels of a panel: position `p` begins at `at + p * step` of the result, and
+    /// the panel's first channel is `first` beyond that.
+    ///
+    /// # Safety
+    /// While the store lives, nothing else reads or writes the places it covers.
+    pub unsafe fn results(self, ending: &'a Ending<'a>, at: usize, step: usize, first: usize) -> Results<'a> {
+        assert_eq!(self.len, ending.shape.len(), "the result does not fit its shape");
+        Results { y: self, ending, at, step, first }
+    }
+
+    /// The values `at..at + len`.
+    ///
+    /// # Safety
+    /// While the slice lives, nothing else reads or writes its places.
+    pub unsafe fn slice(self, at: usize, len: usize) -> &'a mut [f32] {
+        assert!(at.checked_add(len).is_some_and(|end| end <= self.len));
+        // SAFETY: within the length of the slice that this was made of; alone by the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.to.add(at), len) }
+    }
+}
+
+/// Where the sums of one panel go.
+pub(crate) struct Results<'a> {
+    y: Shared<'a>,
+    ending: &'a Ending<'a>,
+    at: usize,
+    step: usize,
+    first: usize,
+}
+
+impl Store for Results<'_> {
+    fn check(&self, positions: usize, width: usize) {
+        let channels = self.ending.shape.c;
+        let last = (self.first + width).min(channels);
+        assert!(self.first < channels && self.first + width <= channels + SPARE);
+        let reach = (positions - 1).checked_mul(self.step).and_then(|r| r.checked_add(self.at + last));
+        assert!(reach.is_some_and(|r| r <= self.y.len), "a position lies outside of the result");
+    }
+
+    #[inline(always)]
+    unsafe fn put<V: Vector>(&self, position: usize, lane: usize, sum: V) {
+        let channel = self.first + lane;
+        let at = self.at + position * self.step + channel;
+        // SAFETY: `check` saw to it that the channels there are lie within the result, which is as
+        // long as the residual; bias and slopes are long enough for every lane.
+        unsafe {
+            if channel + V::LANES <= self.ending.shape.c {
+                let mut residual = V::splat(0.0);
+                if let Some((values, _)) = self.ending.residual {
+                    residual = V::load(values.as_ptr().add(at));
+                }
+                self.ending.of(sum, channel, residual).store(self.y.to.add(at));
+            } else if channel < self.ending.shape.c {
+                let n = self.ending.shape.c - channel;
+                let mut residual = V::splat(0.0);
+                if let Some((values, _)) = self.ending.residual {
+                    residual = V::load_first(values.as_ptr().add(at), n);
+                }
+                self.ending.of(sum, channel, residual).store_first(self.y.to.add(at), n);
+            }
+        }
+    }
+}
+
+impl Ending<'_> {
+    /// # Safety
+    /// The processor has the vector's instruction set; `channel` and the lanes that follow are within
+    /// the channels and their spare room.
+    #[inline(always)]
+    unsafe fn of<V: Vector>(&self, sum: V, channel: usize, residual: V) -> V {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let mut v = sum.add(V::load(self.bias.as_ptr().add(channel)));
+            if let Some((_, scale)) = self.residual {
+                v = residual.add_product(V::splat(scale), v);
+            }
+            let zero = V::splat(0.0);
+            if self.rectified {
+                return v.max(zero);
+            }
+            match &self.slope {
+                Some(slope) => {
+                    let slope = V::load(slope.as_ptr().add(channel));
+                    zero.max(v).add_product(slope, zero.min(v))
+                }
+                None => v,
+            }
+        }
+    }
+}

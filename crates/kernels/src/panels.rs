@@ -1,0 +1,91 @@
+//! Matrices in the order in which the micro-kernel reads them.
+
+/// A matrix cut into panels of 32, 16 or 8 columns, each `[rows][width]`, zeros beyond the last column.
+#[derive(Debug, Clone)]
+pub(crate) struct Panels {
+    values: Vec<f32>,
+    pub rows: usize,
+    pub columns: usize,
+    /// (first column, width, offset in `values`).
+    list: Vec<(usize, usize, usize)>,
+}
+
+/// One panel.
+#[derive(Clone, Copy)]
+pub(crate) struct Panel<'a> {
+    /// First column.
+    pub first: usize,
+    /// Columns, with those that are filled up: 32, 16 or 8.
+    pub width: usize,
+    /// `[rows][width]`.
+    pub weights: &'a [f32],
+}
+
+/// A panel to be filled.
+pub(crate) struct Blank<'a> {
+    values: &'a mut [f32],
+    width: usize,
+}
+
+impl Blank<'_> {
+    /// Sets an element, columns counted from the panel's first.
+    #[inline]
+    pub fn set(&mut self, row: usize, column: usize, v: f32) {
+        self.values[row * self.width + column] = v;
+    }
+}
+
+impl Panels {
+    /// Packs the matrix of `rows` by `columns` whose elements are `at(row, column)`.
+    pub fn new(rows: usize, columns: usize, at: impl Fn(usize, usize) -> f32) -> Self {
+        Self::filled(rows, columns, |first, count, panel| {
+            for c in 0..count {
+                for row in 0..rows {
+                    panel.set(row, c, at(row, first + c));
+                }
+            }
+        })
+    }
+
+    /// A matrix whose panels are filled by `fill(first column, columns, panel)`.
+    pub fn filled(rows: usize, columns: usize, fill: impl Fn(usize, usize, &mut Blank)) -> Self {
+        let (mut values, mut list) = (Vec::new(), Vec::new());
+        let mut first = 0;
+        while first < columns {
+            let width = match columns - first {
+                ..=8 => 8,
+                9..=24 => 16,
+                _ => 32,
+            };
+            let from = values.len();
+            list.push((first, width, from));
+            values.resize(from + rows * width, 0.0);
+            fill(first, width.min(columns - first), &mut Blank { values: &mut values[from..], width });
+            first += width;
+        }
+        Self { values, rows, columns, list }
+    }
+
+    /// Number of panels.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// The panel at `index`.
+    pub fn panel(&self, index: usize) -> Panel<'_> {
+        let (first, width, from) = self.list[index];
+        Panel { first, width, weights: &self.values[from..][..self.rows * width] }
+    }
+
+    /// All panels.
+    pub fn iter(&self) -> impl Iterator<Item = Panel<'_>> {
+        (0..self.len()).map(|i| self.panel(i))
+    }
+}
+
+impl<'a> Panel<'a> {
+    /// The rows `part * count..(part + 1) * count` alone.
+    pub fn part(&self, part: usize, count: usize) -> Panel<'a> {
+        Panel { weights: &self.weights[part * count * self.width..][..count * self.width], ..*self }
+    }
+}

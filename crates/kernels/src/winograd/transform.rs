@@ -1,0 +1,102 @@
+//! The one-dimensional transforms of F(4, 3) with the points 0, a, -a, b, -b and infinity.
+//!
+//! a = 11/16 and b = 3/2 rather than the usual 1 and 2: with them the largest factors are near one
+//! another, and the error of F(4 x 4, 3 x 3) in single precision is 2.4 times that of the direct sum
+//! instead of five times (root mean square, 64 channels). All their products are exact.
+
+use crate::isa::Vector;
+
+/// Inputs of a tile along one axis.
+pub(super) const SIDE: usize = 6;
+/// Products of a tile.
+pub(super) const POINTS: usize = SIDE * SIDE;
+
+const A: f32 = 11.0 / 16.0;
+const B: f32 = 1.5;
+
+/// The six points of the kernel `[g0, g1, g2]` along one axis, in double precision: the values of
+/// g0 + g1 p + g2 p^2, divided by the product of p's distances to the other points.
+pub(super) fn kernel_points(g: [f64; 3]) -> [f64; SIDE] {
+    let (a, b) = (f64::from(A), f64::from(B));
+    let (by_a, by_b) = (1.0 / (2.0 * a * a * (a * a - b * b)), 1.0 / (2.0 * b * b * (b * b - a * a)));
+    let (even_a, even_b) = (g[0] + a * a * g[2], g[0] + b * b * g[2]);
+    [
+        g[0] * (1.0 / (a * a * b * b)),
+        (even_a + a * g[1]) * by_a,
+        (even_a - a * g[1]) * by_a,
+        (even_b + b * g[1]) * by_b,
+        (even_b - b * g[1]) * by_b,
+        g[2],
+    ]
+}
+
+// No closures below: the compiler might compile one apart, without the instruction set.
+
+/// Six inputs to six points.
+///
+/// # Safety
+/// The processor has the vector's instruction set.
+#[inline(always)]
+pub(super) unsafe fn input<V: Vector>(d: [V; SIDE]) -> [V; SIDE] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let (aa, bb) = (V::splat(-A * A), V::splat(-B * B));
+        let (sum, product) = (V::splat(-(A * A + B * B)), V::splat(A * A * B * B));
+        let first = d[4].add_product(sum, d[2]).add_product(product, d[0]);
+        let last = d[5].add_product(sum, d[3]).add_product(product, d[1]);
+        let (even_a, odd_a) = (d[4].add_product(bb, d[2]), d[3].add_product(bb, d[1]));
+        let (even_b, odd_b) = (d[4].add_product(aa, d[2]), d[3].add_product(aa, d[1]));
+        [
+            first,
+            even_a.add_product(V::splat(A), odd_a),
+            even_a.add_product(V::splat(-A), odd_a),
+            even_b.add_product(V::splat(B), odd_b),
+            even_b.add_product(V::splat(-B), odd_b),
+            last,
+        ]
+    }
+}
+
+/// Six products to four results.
+///
+/// # Safety
+/// The processor has the vector's instruction set.
+#[inline(always)]
+pub(super) unsafe fn output<V: Vector>(m: [V; SIDE]) -> [V; 4] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let (sum_a, sum_b) = (m[1].add(m[2]), m[3].add(m[4]));
+        let (odd_a, odd_b) = (m[1].sub(m[2]), m[3].sub(m[4]));
+        [
+            m[0].add(sum_a).add(sum_b),
+            odd_a.mul(V::splat(A)).add_product(V::splat(B), odd_b),
+            sum_a.mul(V::splat(A * A)).add_product(V::splat(B * B), sum_b),
+            m[5].add_product(V::splat(A * A * A), odd_a).add_product(V::splat(B * B * B), odd_b),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::isa::Portable;
+
+    #[test]
+    fn a_row_by_hand() {
+        // The kernel (1, 2, 4) over (1, 0, 3, -2, 5, 1): 1 + 0 + 12 = 13, 0 + 6 - 8 = -2,
+        // 3 - 4 + 20 = 19, -2 + 10 + 4 = 12.
+        let points = kernel_points([1.0, 2.0, 4.0]);
+        let mut got = [[0.0f32; 8]; 4];
+        // SAFETY: plain Rust needs no instruction set; each array has room for eight lanes.
+        unsafe {
+            let d = input([1.0, 0.0, 3.0, -2.0, 5.0, 1.0].map(|v| Portable::splat(v)));
+            let m = std::array::from_fn(|p| d[p].mul(Portable::splat(points[p] as f32)));
+            for (to, v) in got.iter_mut().zip(output(m)) {
+                v.store(to.as_mut_ptr());
+            }
+        }
+        for (got, want) in got.into_iter().zip([13.0f32, -2.0, 19.0, 12.0]) {
+            assert!((got[0] - want).abs() < 1e-5, "{} for {want}", got[0]);
+        }
+    }
+}
