@@ -1,6 +1,6 @@
 //! Convolution in 3D (2D with depth 1), forward and its gradients.
 
-use crate::direct::{points, slide, spread};
+use crate::direct::{self, points, slide, spread};
 use crate::finish::{Finish, Shared};
 use crate::isa::Isa;
 use crate::panels::Panels;
@@ -74,6 +74,16 @@ impl Conv {
     /// How inputs of a shape are convolved: what the shape makes fastest.
     pub fn method(&self, xs: Shape) -> Method {
         if winograd::pays(self, xs) { Method::Winograd } else { Method::Direct }
+    }
+
+    /// Bytes that [`Conv::forward`] takes at most, beside operands and weights, on some threads.
+    pub fn room(&self, xs: Shape, threads: usize) -> usize {
+        let floats = match self.method(xs) {
+            Method::Winograd => winograd::room(self, xs, threads),
+            Method::Direct if self.is_pointwise() || self.output(xs).is_empty() => 0,
+            Method::Direct => direct::room(self, xs, threads),
+        };
+        floats * size_of::<f32>()
     }
 
     /// Whether the kernel sees one place at a time, and each place once.

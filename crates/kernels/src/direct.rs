@@ -43,6 +43,15 @@ pub(crate) fn slide(isa: Isa, conv: &Conv, x: &[f32], xs: Shape, weights: &Panel
     });
 }
 
+/// Floats that [`slide`] takes at most, beside its operands, on some threads.
+pub(crate) fn room(conv: &Conv, xs: Shape, threads: usize) -> usize {
+    let job = Slide::new(conv, &[], xs, conv.output(xs));
+    match conv.pad {
+        [0, 0, 0] => 0,
+        _ => threads * job.conv.kernel[0] * job.height(job.rows) * job.wide,
+    }
+}
+
 struct Slide<'a> {
     conv: &'a Conv,
     x: &'a [f32],
@@ -73,6 +82,11 @@ impl<'a> Slide<'a> {
         Self { conv, x, xs, ys, wide, rows: fit.min(share).clamp(1, ys.h) }
     }
 
+    /// Rows that some rows of the result see.
+    fn height(&self, rows: usize) -> usize {
+        (rows - 1) * self.conv.stride[1] + self.conv.kernel[1]
+    }
+
     /// What the `rows` of a slice of the result see; `room` is where it is copied to.
     fn window<'b>(
         &'b self,
@@ -88,7 +102,7 @@ impl<'a> Slide<'a> {
             let start = ((n * xs.d + z) * xs.h + y) * line;
             return Window { x: self.x, start, slice: xs.h * line, row: line };
         }
-        let height = (rows.len() - 1) * conv.stride[1] + conv.kernel[1];
+        let height = self.height(rows.len());
         room.clear();
         room.resize(conv.kernel[0] * height * self.wide, 0.0);
         let left = (conv.pad[2] * xs.c).min(self.wide);

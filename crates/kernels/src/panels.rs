@@ -1,5 +1,8 @@
 //! Matrices in the order in which the micro-kernel reads them.
 
+/// Columns of the widest panel.
+pub(crate) const WIDEST: usize = 32;
+
 /// A matrix cut into panels of 32, 16 or 8 columns, each `[rows][width]`, zeros beyond the last column.
 #[derive(Debug, Clone)]
 pub(crate) struct Panels {
@@ -28,10 +31,10 @@ pub(crate) struct Blank<'a> {
 }
 
 impl Blank<'_> {
-    /// Sets an element, columns counted from the panel's first.
+    /// Sets elements of a row, columns counted from the panel's first.
     #[inline]
-    pub fn set(&mut self, row: usize, column: usize, v: f32) {
-        self.values[row * self.width + column] = v;
+    pub fn set<const N: usize>(&mut self, row: usize, column: usize, v: [f32; N]) {
+        self.values[row * self.width + column..][..N].copy_from_slice(&v);
     }
 }
 
@@ -41,7 +44,7 @@ impl Panels {
         Self::filled(rows, columns, |first, count, panel| {
             for c in 0..count {
                 for row in 0..rows {
-                    panel.set(row, c, at(row, first + c));
+                    panel.set(row, c, [at(row, first + c)]);
                 }
             }
         })
@@ -55,7 +58,7 @@ impl Panels {
             let width = match columns - first {
                 ..=8 => 8,
                 9..=24 => 16,
-                _ => 32,
+                _ => WIDEST,
             };
             let from = values.len();
             list.push((first, width, from));

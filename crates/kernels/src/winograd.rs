@@ -8,11 +8,11 @@
 mod job;
 mod transform;
 
-pub(crate) use job::convolve;
+pub(crate) use job::{convolve, room};
 
 use crate::panels::Panels;
 use crate::{Conv, Shape};
-use transform::{POINTS, SIDE, kernel_points};
+use transform::{KERNELS, POINTS, SIDE, kernel_points};
 
 /// Results of a tile along one axis.
 const TILE: usize = 4;
@@ -43,16 +43,18 @@ fn virtual_slices(conv: &Conv, ys: Shape) -> usize {
 pub(crate) fn pack(conv: &Conv, at: impl Fn(usize, usize, usize) -> f32) -> Panels {
     let rows = conv.kernel[0] * conv.c_in;
     Panels::filled(POINTS * rows, conv.c_out, |first, columns, panel| {
-        for o in 0..columns {
-            for row in 0..rows {
-                let (z, i) = (row / conv.c_in, row % conv.c_in);
-                let weight = |y: usize, x: usize| f64::from(at(z * 9 + y * 3 + x, i, first + o));
-                let lines: [[f64; SIDE]; 3] =
-                    std::array::from_fn(|y| kernel_points(std::array::from_fn(|x| weight(y, x))));
-                for w in 0..SIDE {
-                    for (h, v) in kernel_points(lines.map(|line| line[w])).into_iter().enumerate() {
-                        panel.set((h * SIDE + w) * rows + row, o, v as f32);
-                    }
+        for (row, o) in (0..rows).flat_map(|row| (0..columns).step_by(KERNELS).map(move |o| (row, o))) {
+            let (z, i, count) = (row / conv.c_in, row % conv.c_in, KERNELS.min(columns - o));
+            let mut kernels = [[[0.0; KERNELS]; 3]; 3];
+            for k in 0..count {
+                for tap in 0..9 {
+                    kernels[tap / 3][tap % 3][k] = f64::from(at(z * 9 + tap, i, first + o + k));
+                }
+            }
+            let lines = kernels.map(kernel_points);
+            for w in 0..SIDE {
+                for (h, points) in kernel_points(lines.map(|line| line[w])).into_iter().enumerate() {
+                    panel.set((h * SIDE + w) * rows + row, o, points.map(|v| v as f32));
                 }
             }
         }
@@ -99,8 +101,7 @@ impl Cut {
         Self { tiles, slices, rows, total }
     }
 
-    /// Jobs along depth and along height.
-    fn jobs(&self) -> [usize; 2] {
-        [self.total.div_ceil(self.slices), self.tiles[0].div_ceil(self.rows)]
+    fn jobs(&self) -> usize {
+        self.total.div_ceil(self.slices) * self.tiles[0].div_ceil(self.rows)
     }
 }

@@ -4,7 +4,7 @@ use super::transform::{POINTS, SIDE, input, output};
 use super::{Cut, POSITIONS, TILE};
 use crate::finish::{Ending, Results, Shared};
 use crate::isa::{Isa, Job, Vector};
-use crate::panels::{Panel, Panels};
+use crate::panels::{Panel, Panels, WIDEST};
 use crate::tile::{Plain, Store, Tap, multiply};
 use crate::{Conv, Shape};
 use rayon::prelude::*;
@@ -32,19 +32,27 @@ pub(crate) fn convolve(
         return;
     }
     let cut = Cut::new(conv, ys);
-    let [deep, high] = cut.jobs();
-    let part = |i: usize| {
-        let (slice, row) = (i / high * cut.slices, i % high * cut.rows);
-        let slices = cut.slices.min(cut.total - slice);
-        let rows = cut.rows.min(cut.tiles[0] - row);
-        Part { isa, conv, x, xs, ys, columns: cut.tiles[1], slice, slices, row, rows }
-    };
-    if deep * high == 1 {
-        return part(0).shared(weights, y, end);
+    let part = |i: usize| Part::new(isa, conv, (x, xs, ys), &cut, i);
+    match cut.jobs() {
+        1 => part(0).shared(weights, y, end),
+        jobs => (0..jobs).into_par_iter().for_each_init(Room::default, |room, i| {
+            part(i).alone(weights, y, end, room);
+        }),
     }
-    (0..deep * high).into_par_iter().for_each_init(Room::default, |room, i| {
-        part(i).alone(weights, y, end, room);
-    });
+}
+
+/// Floats that [`convolve`] takes at most, beside its operands, on some threads.
+pub(crate) fn room(conv: &Conv, xs: Shape, threads: usize) -> usize {
+    let ys = conv.output(xs);
+    let cut = Cut::new(conv, ys);
+    let part = Part::new(Isa::Portable, conv, (&[], xs, ys), &cut, 0);
+    let rows = xs.w * xs.c + SIDE * (part.columns * TILE + 2) * xs.c;
+    let products = POINTS * POSITIONS.min(part.slices * part.plane()) * WIDEST;
+    let points = POINTS * part.apart();
+    match cut.jobs() {
+        1 => points + threads * (rows + products),
+        jobs => threads.min(jobs) * (points + rows + products),
+    }
 }
 
 /// Buffers of a thread.
@@ -81,7 +89,16 @@ struct Part<'a> {
     rows: usize,
 }
 
-impl Part<'_> {
+impl<'a> Part<'a> {
+    /// The part of a job.
+    fn new(isa: Isa, conv: &'a Conv, (x, xs, ys): (&'a [f32], Shape, Shape), cut: &Cut, job: usize) -> Self {
+        let high = cut.tiles[0].div_ceil(cut.rows);
+        let (slice, row) = (job / high * cut.slices, job % high * cut.rows);
+        let slices = cut.slices.min(cut.total - slice);
+        let rows = cut.rows.min(cut.tiles[0] - row);
+        Self { isa, conv, x, xs, ys, columns: cut.tiles[1], slice, slices, row, rows }
+    }
+
     /// Tiles of a slice.
     fn plane(&self) -> usize {
         self.rows * self.columns
