@@ -46,9 +46,9 @@ pub(crate) fn pack(conv: &Conv, at: impl Fn(usize, usize, usize) -> f32) -> Pane
         for (row, o) in (0..rows).flat_map(|row| (0..columns).step_by(KERNELS).map(move |o| (row, o))) {
             let (z, i, count) = (row / conv.c_in, row % conv.c_in, KERNELS.min(columns - o));
             let mut kernels = [[[0.0; KERNELS]; 3]; 3];
-            for k in 0..count {
-                for tap in 0..9 {
-                    kernels[tap / 3][tap % 3][k] = f64::from(at(z * 9 + tap, i, first + o + k));
+            for (tap, kernels) in kernels.as_flattened_mut().iter_mut().enumerate() {
+                for (k, weight) in kernels.iter_mut().enumerate().take(count) {
+                    *weight = f64::from(at(z * 9 + tap, i, first + o + k));
                 }
             }
             let lines = kernels.map(kernel_points);

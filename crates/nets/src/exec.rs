@@ -4,14 +4,17 @@ use crate::fold::{Step, steps};
 use crate::ops::{self, Ready};
 use crate::plan::{Plan, in_place};
 use crate::{NetSpec, NetsError, Result, Shape, Source, Tensor, Weights};
+use std::sync::{Mutex, PoisonError, TryLockError};
 
 /// A network ready to run: batch normalisation folded, ReLU and residual sums fused, weights packed.
 ///
-/// Results do not depend on the thread count.
+/// Results do not depend on the thread count. The buffers of a run are kept for the next one; those
+/// of [`Executor::run_tiled`] are given back.
 pub struct Executor {
     pub(crate) spec: NetSpec,
     steps: Vec<Step>,
     ready: Vec<Ready>,
+    kept: Mutex<Workspace>,
 }
 
 /// Buffers kept from one run to the next.
@@ -38,7 +41,7 @@ impl Executor {
         weights.check(spec)?;
         let steps = steps(spec, weights)?;
         let ready = steps.iter().map(ops::prepare).collect();
-        Ok(Self { spec: spec.clone(), steps, ready })
+        Ok(Self { spec: spec.clone(), steps, ready, kept: Mutex::default() })
     }
 
     /// The network it runs.
@@ -69,15 +72,40 @@ impl Executor {
         features: Option<&[f32]>,
         outputs: &[&str],
     ) -> Result<Vec<Tensor>> {
-        self.run_in(Feed { x, size, features }, outputs, &mut Workspace::default())
+        let feed = Feed { x, size, features };
+        match self.kept.try_lock() {
+            Ok(mut kept) => self.run_in(feed, outputs, &mut kept),
+            Err(TryLockError::Poisoned(kept)) => self.run_in(feed, outputs, &mut kept.into_inner()),
+            // Another run has them.
+            Err(TryLockError::WouldBlock) => self.run_in(feed, outputs, &mut Workspace::default()),
+        }
     }
 
-    /// Most bytes that a run of all outputs on `[n, d, h, w]` holds at once: buffers and outputs;
-    /// input and weights come on top.
+    /// Gives back the buffers kept from earlier runs.
+    pub fn release(&self) {
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Workspace::default();
+    }
+
+    /// Most bytes that a run of all outputs on `[n, d, h, w]` holds at once on the threads there are:
+    /// buffers, outputs and what the layers work in; input and weights come on top.
     ///
     /// # Errors
     /// [`NetsError::Graph`] when the size does not fit the network.
-    pub fn peak_bytes(&self, [n, d, h, w]: [usize; 4]) -> Result<usize> {
+    pub fn peak_bytes(&self, size: [usize; 4]) -> Result<usize> {
+        let [n, d, h, w] = size;
+        let shapes = self.spec.shapes([d, h, w])?;
+        let image = Shape::Map { channels: self.spec.channels, size: [d, h, w] };
+        let room = |(step, ready): (&Step, &Ready)| match step.inputs.first() {
+            Some(Source::Image) => ready.room(image, n),
+            Some(Source::Layer(l)) => ready.room(shapes[*l], n),
+            _ => 0,
+        };
+        let room = self.steps.iter().zip(&self.ready).map(room).max().unwrap_or(0);
+        Ok(self.buffer_bytes(size)? + room)
+    }
+
+    /// As [`Executor::peak_bytes`], without what the layers work in: the same whatever the threads.
+    pub(crate) fn buffer_bytes(&self, [n, d, h, w]: [usize; 4]) -> Result<usize> {
         let shapes = self.spec.shapes([d, h, w])?;
         let outputs = self.spec.output_places()?;
         let results: usize = outputs.iter().map(|&o| shapes[o].len()).sum();
@@ -145,7 +173,9 @@ impl Executor {
         let mut y = std::mem::take(&mut slots[own]);
         let len = n * shapes[step.value].len();
         if y.len() < len {
-            y.resize(len.max(n * plan.sizes[own]), 0.0);
+            // Anew: growing would copy what is no longer needed.
+            drop(std::mem::take(&mut y));
+            y = vec![0.0; len.max(n * plan.sizes[own])];
         }
         let value = |source: &Source| -> (&[f32], Shape) {
             let shape = shape(source);

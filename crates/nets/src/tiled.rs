@@ -89,7 +89,7 @@ impl Executor {
     }
 
     /// The largest cubic tile, at most the volume itself, with which [`Executor::run_tiled`] stays
-    /// below `bytes` of buffers; at least one total stride.
+    /// below `bytes` of buffers, what the layers work in not counted; at least one total stride.
     ///
     /// # Errors
     /// [`NetsError::Graph`] when the network maps no volume to maps.
@@ -100,7 +100,7 @@ impl Executor {
         for steps in (1..=longest).rev() {
             let tile: [usize; 3] = std::array::from_fn(|a| (steps * total[a]).min(up(size[a].max(1), a)));
             let seen = |a: usize| (tile[a] + 2 * up(halo[a], a)).min(up(size[a].max(1), a));
-            if steps == 1 || self.peak_bytes([1, seen(0), seen(1), seen(2)])? <= bytes {
+            if steps == 1 || self.buffer_bytes([1, seen(0), seen(1), seen(2)])? <= bytes {
                 return Ok(Tiling { tile, halo });
             }
         }
