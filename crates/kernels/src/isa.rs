@@ -39,6 +39,11 @@ impl Isa {
         all
     }
 
+    /// This set, or the best one where the processor lacks it.
+    pub(crate) fn at_hand(self) -> Self {
+        self.min(Isa::best())
+    }
+
     /// Runs `job` with this set's vectors; with the best set's where the processor lacks this one.
     ///
     /// # Safety
@@ -46,7 +51,7 @@ impl Isa {
     pub(crate) unsafe fn run<J: Job>(self, job: &J) {
         // SAFETY: `best` was detected and includes every earlier set; the rest is the caller's promise.
         unsafe {
-            match self.min(Isa::best()) {
+            match self.at_hand() {
                 #[cfg(target_arch = "x86_64")]
                 Isa::Avx512 => x86::run_avx512(job),
                 #[cfg(target_arch = "x86_64")]

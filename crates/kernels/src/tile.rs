@@ -1,5 +1,8 @@
 //! The forward micro-kernel: a tile of positions by channels in registers.
 
+#[cfg(target_arch = "x86_64")]
+mod pairs;
+
 use crate::isa::{Isa, Job, Vector};
 use crate::panels::Panel;
 
@@ -64,8 +67,14 @@ pub(crate) fn multiply<S: Store>(isa: Isa, taps: &[Tap], positions: usize, panel
     assert!(matches!(panel.width, 8 | 16 | 32));
     assert_eq!(panel.weights.len(), rows * panel.width, "weights do not fit the runs");
     store.check(positions, panel.width);
+    let product = Product { taps, positions, panel, store };
+    #[cfg(target_arch = "x86_64")]
+    if isa.at_hand() == Isa::Avx512 && pairs::fits(&product) {
+        // SAFETY: the set is at hand; the asserts bound every access.
+        return unsafe { pairs::run(&product) };
+    }
     // SAFETY: the asserts bound every access of `Product::run`.
-    unsafe { isa.run(&Product { taps, positions, panel, store }) }
+    unsafe { isa.run(&product) }
 }
 
 struct Product<'a, S> {

@@ -1,0 +1,67 @@
+//! The micro-kernel for eight channels on AVX-512: half a vector for each of two products at a time.
+
+use super::{Product, Store};
+use crate::isa::Vector;
+use std::arch::x86_64::*;
+
+/// Whether this kernel can compute a product: its runs must be of an even length.
+pub(super) fn fits<S>(product: &Product<S>) -> bool {
+    product.panel.width == 8 && product.taps.iter().all(|t| t.run.is_multiple_of(2))
+}
+
+/// # Safety
+/// As [`Product::columns`] for a panel of 8 lanes; [`fits`]; the processor has AVX-512 Foundation,
+/// AVX2 and FMA.
+#[target_feature(enable = "avx512f,avx2,fma")]
+pub(super) unsafe fn run<S: Store>(product: &Product<S>) {
+    let mut p = 0;
+    // SAFETY: positions p.. up to the tile's height are within the row.
+    unsafe {
+        while p + 12 <= product.positions {
+            tile::<S, 12>(product, p);
+            p += 12;
+        }
+        while p + 4 <= product.positions {
+            tile::<S, 4>(product, p);
+            p += 4;
+        }
+        while p < product.positions {
+            tile::<S, 1>(product, p);
+            p += 1;
+        }
+    }
+}
+
+/// # Safety
+/// As [`run`], for the positions `first..first + P`.
+#[inline]
+#[target_feature(enable = "avx512f,avx2,fma")]
+unsafe fn tile<S: Store, const P: usize>(product: &Product<S>, first: usize) {
+    // Row k in the even lanes, row k + 1 in the odd ones; and back, all even lanes first.
+    let apart = _mm512_setr_epi32(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15);
+    let together = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15);
+    let mut sums = [_mm512_setzero_ps(); P];
+    let mut w = product.panel.weights.as_ptr();
+    // SAFETY: offsets stay within what the caller promises: two rows of weights and two floats of a run
+    // at a time.
+    unsafe {
+        for tap in product.taps {
+            let x = tap.x.as_ptr().add(first * tap.step);
+            for k in (0..tap.run).step_by(2) {
+                let weights = _mm512_permutexvar_ps(apart, _mm512_loadu_ps(w));
+                for (p, sum) in sums.iter_mut().enumerate() {
+                    let two = x.add(p * tap.step + k).cast::<f64>().read_unaligned();
+                    let two = _mm512_castpd_ps(_mm512_set1_pd(two));
+                    *sum = _mm512_fmadd_ps(two, weights, *sum);
+                }
+                w = w.add(16);
+            }
+        }
+        for (p, sum) in sums.into_iter().enumerate() {
+            let halves = _mm512_castps_pd(_mm512_permutexvar_ps(together, sum));
+            let low = _mm256_castpd_ps(_mm512_castpd512_pd256(halves));
+            let high = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(halves));
+            product.store.put(first + p, 0, Vector::add(low, high));
+        }
+    }
+}
