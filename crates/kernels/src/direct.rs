@@ -4,11 +4,10 @@ use crate::finish::{Ending, Shared};
 use crate::isa::Isa;
 use crate::panels::Panels;
 use crate::tile::{Tap, multiply};
+use crate::window::Slide;
 use crate::{Conv, Shape};
 use rayon::prelude::*;
 
-/// Floats of padded input that a job holds: a share of the second-level cache.
-const NEAR: usize = 1 << 15;
 /// Positions of a pointwise job.
 const POINTS: usize = 512;
 
@@ -27,13 +26,14 @@ pub(crate) fn slide(isa: Isa, conv: &Conv, x: &[f32], xs: Shape, weights: &Panel
     }
     let job = Slide::new(conv, x, xs, ys);
     let chunks = ys.h.div_ceil(job.rows);
+    let (step, run) = (conv.stride[2] * xs.c, conv.kernel[2] * xs.c);
     (0..ys.n * ys.d * chunks).into_par_iter().for_each_init(Vec::new, |room, i| {
         let (slice, first) = (i / chunks, i % chunks * job.rows);
         let rows = first..(first + job.rows).min(ys.h);
         let window = job.window(slice, rows.clone(), room);
         for panel in weights.iter() {
             for (r, h) in rows.clone().enumerate() {
-                let taps = window.taps(&job, r);
+                let taps: Vec<Tap> = window.taps(&job, r).map(|x| Tap { x, step, run }).collect();
                 let at = (slice * ys.h + h) * ys.w * ys.c;
                 // SAFETY: jobs have rows of their own, and the panels of a job run one by one.
                 let store = unsafe { y.results(end, at, ys.c, panel.first) };
@@ -48,86 +48,7 @@ pub(crate) fn room(conv: &Conv, xs: Shape, threads: usize) -> usize {
     let job = Slide::new(conv, &[], xs, conv.output(xs));
     match conv.pad {
         [0, 0, 0] => 0,
-        _ => threads * job.conv.kernel[0] * job.height(job.rows) * job.wide,
-    }
-}
-
-struct Slide<'a> {
-    conv: &'a Conv,
-    x: &'a [f32],
-    xs: Shape,
-    ys: Shape,
-    /// Floats of a row that is seen, padding included.
-    wide: usize,
-    /// Rows of the result a job.
-    rows: usize,
-}
-
-/// Input rows that a job sees.
-struct Window<'a> {
-    x: &'a [f32],
-    /// Where the first row of the first tap begins, and floats between slices and rows.
-    start: usize,
-    slice: usize,
-    row: usize,
-}
-
-impl<'a> Slide<'a> {
-    fn new(conv: &'a Conv, x: &'a [f32], xs: Shape, ys: Shape) -> Self {
-        let (kernel, stride) = (conv.kernel, conv.stride);
-        let wide = ((ys.w - 1) * stride[2] + kernel[2]) * xs.c;
-        let fit = (NEAR / (wide * kernel[0]).max(1)).saturating_sub(kernel[1]) / stride[1] + 1;
-        // At least some sixteen jobs, but none of a few places only.
-        let share = (ys.n * ys.d * ys.h).div_ceil(16).max(64_usize.div_ceil(ys.w));
-        Self { conv, x, xs, ys, wide, rows: fit.min(share).clamp(1, ys.h) }
-    }
-
-    /// Rows that some rows of the result see.
-    fn height(&self, rows: usize) -> usize {
-        (rows - 1) * self.conv.stride[1] + self.conv.kernel[1]
-    }
-
-    /// What the `rows` of a slice of the result see; `room` is where it is copied to.
-    fn window<'b>(
-        &'b self,
-        slice: usize,
-        rows: std::ops::Range<usize>,
-        room: &'b mut Vec<f32>,
-    ) -> Window<'b> {
-        let (xs, conv) = (self.xs, self.conv);
-        let (n, d) = (slice / self.ys.d, slice % self.ys.d);
-        let [z, y] = [d * conv.stride[0], rows.start * conv.stride[1]];
-        let line = xs.w * xs.c;
-        if conv.pad == [0; 3] {
-            let start = ((n * xs.d + z) * xs.h + y) * line;
-            return Window { x: self.x, start, slice: xs.h * line, row: line };
-        }
-        let height = self.height(rows.len());
-        room.clear();
-        room.resize(conv.kernel[0] * height * self.wide, 0.0);
-        let left = (conv.pad[2] * xs.c).min(self.wide);
-        for (i, to) in room.chunks_exact_mut(self.wide).enumerate() {
-            let from_slice = (z + i / height).checked_sub(conv.pad[0]).filter(|&z| z < xs.d);
-            let from_row = (y + i % height).checked_sub(conv.pad[1]).filter(|&y| y < xs.h);
-            if let (Some(z), Some(y)) = (from_slice, from_row) {
-                let count = line.min(self.wide - left);
-                let from = ((n * xs.d + z) * xs.h + y) * line;
-                to[left..left + count].copy_from_slice(&self.x[from..from + count]);
-            }
-        }
-        Window { x: room, start: 0, slice: height * self.wide, row: self.wide }
-    }
-}
-
-impl<'a> Window<'a> {
-    /// The runs of the row `r` of the job.
-    fn taps(&self, job: &Slide, r: usize) -> Vec<Tap<'a>> {
-        let [kd, kh, kw] = job.conv.kernel;
-        let tap = |t: usize| {
-            let from = self.start + t / kh * self.slice + (r * job.conv.stride[1] + t % kh) * self.row;
-            Tap { x: &self.x[from..][..job.wide], step: job.conv.stride[2] * job.xs.c, run: kw * job.xs.c }
-        };
-        (0..kd * kh).map(tap).collect()
+        _ => threads * conv.kernel[0] * job.height(job.rows) * job.wide,
     }
 }
 

@@ -23,6 +23,7 @@ mod shape;
 mod tile;
 mod upconv;
 mod weight_gradient;
+mod window;
 mod winograd;
 
 pub use conv::{Conv, Method, Packed};

@@ -2,6 +2,7 @@
 
 use crate::isa::{Isa, Job, Vector};
 use crate::place::place;
+use crate::window::Slide;
 use crate::{Conv, Shape};
 use rayon::prelude::*;
 use std::borrow::Cow;
@@ -11,7 +12,7 @@ const LANES: usize = 8;
 /// Parts that the rows of the result are cut into, each with sums of its own.
 const PARTS: usize = 16;
 /// Floats that the sums of all parts may take; large matrices get fewer parts.
-const SUMS: usize = 1 << 22;
+const SUMS: usize = 1 << 19;
 /// Rows of the weight matrix that one job holds, a multiple of a tile's twelve.
 const PIECE: usize = 96;
 /// Floats of input and gradient that are gone through at once: a share of the second-level cache.
@@ -33,11 +34,10 @@ pub(crate) fn weight_gradient(
     assert_eq!(xs.c, conv.c_in, "channels do not fit the convolution");
     assert_eq!(gy.len(), ys.len(), "the gradient does not fit the result");
     assert_eq!(gw.len(), conv.c_out * conv.c_in * taps, "weights do not fit the convolution");
-    let size = std::array::from_fn(|a| xs.space()[a] + 2 * conv.pad[a]);
-    let padded = place(x, xs, [1; 3], conv.pad, size);
+    assert_eq!(x.len(), xs.len(), "values do not fit their shape");
     let lanes = ys.c.next_multiple_of(LANES);
     let g = if lanes == ys.c { Cow::Borrowed(gy) } else { widen(gy, ys.c, lanes).into() };
-    let job = Layer { x: &padded, xs: xs.with(size, xs.c), conv, ys, g: &g, lanes };
+    let job = Layer { x, xs, conv, ys, g: &g, lanes };
     let sums = job.run(isa);
     gw.par_chunks_mut(conv.c_in * taps).enumerate().for_each(|(o, gw)| {
         for (k, gw) in gw.iter_mut().enumerate() {
@@ -83,7 +83,6 @@ pub(crate) fn channel_sums(values: &[f32], channels: usize, sums: &mut [f32]) {
 }
 
 struct Layer<'a> {
-    /// The padded input.
     x: &'a [f32],
     xs: Shape,
     conv: &'a Conv,
@@ -96,29 +95,14 @@ struct Layer<'a> {
 impl Layer<'_> {
     /// The matrix `[taps * in][lanes]`.
     fn run(&self, isa: Isa) -> Vec<f32> {
-        let (xs, ys, kernel, stride) = (self.xs, self.ys, self.conv.kernel, self.conv.stride);
-        let row = xs.w * xs.c;
-        // Where the input of each row of the result begins.
-        let start = |r: usize| {
-            let (oh, od, n) = (r % ys.h, r / ys.h % ys.d, r / (ys.h * ys.d));
-            ((n * xs.d + od * stride[0]) * xs.h + oh * stride[1]) * row
+        let len = self.conv.taps() * self.xs.c * self.lanes;
+        if self.ys.is_empty() {
+            return vec![0.0; len];
+        }
+        let parts = match SUMS / len.max(1) {
+            PARTS.. => self.parts(isa, len),
+            few => self.shared_parts(isa, len, few.max(1)),
         };
-        let starts: Vec<usize> = (0..ys.n * ys.d * ys.h).map(start).collect();
-        let run = kernel[2] * xs.c;
-        let len = kernel[0] * kernel[1] * run * self.lanes;
-        let each = starts.len().div_ceil((SUMS / len.max(1)).clamp(1, PARTS)).max(1);
-        let part = |(p, starts): (usize, &[usize])| {
-            let mut sums = vec![0.0f32; len];
-            let g = &self.g[p * each * ys.w * self.lanes..];
-            sums.par_chunks_mut(run * self.lanes).enumerate().for_each(|(t, sums)| {
-                let tap = (t / kernel[1] * xs.h + t % kernel[1]) * row;
-                sums.par_chunks_mut(PIECE * self.lanes).enumerate().for_each(|(k, sums)| {
-                    self.piece(isa, &self.x[tap + k * PIECE..], starts, g, sums);
-                });
-            });
-            sums
-        };
-        let parts: Vec<Vec<f32>> = starts.par_chunks(each).enumerate().map(part).collect();
         let mut total = vec![0.0f32; len];
         total.par_chunks_mut(4096).enumerate().for_each(|(i, total)| {
             for part in &parts {
@@ -128,18 +112,71 @@ impl Layer<'_> {
         total
     }
 
+    /// The matrices of [`PARTS`] parts of the result, each made by one thread that goes through its
+    /// rows once.
+    fn parts(&self, isa: Isa, len: usize) -> Vec<Vec<f32>> {
+        let ys = self.ys;
+        let slide = Slide::new(self.conv, self.x, self.xs, ys);
+        let chunks = ys.h.div_ceil(slide.rows);
+        let jobs = ys.n * ys.d * chunks;
+        let each = jobs.div_ceil(PARTS);
+        let job = |i: usize, room: &mut Vec<f32>, sums: &mut [f32]| {
+            let (slice, first) = (i / chunks, i % chunks * slide.rows);
+            let rows = first..(first + slide.rows).min(ys.h);
+            let window = slide.window(slice, rows.clone(), room);
+            let starts: Vec<usize> = (0..rows.len()).map(|r| r * window.step(&slide)).collect();
+            let g = &self.g[(slice * ys.h + first) * ys.w * self.lanes..];
+            let of_taps = sums.chunks_exact_mut(self.conv.kernel[2] * self.xs.c * self.lanes);
+            for (x, sums) in window.tap_rests(&slide).zip(of_taps) {
+                self.rows(isa, x, &starts, g, sums);
+            }
+        };
+        let part = |p: usize| {
+            let (mut sums, mut room) = (vec![0.0f32; len], Vec::new());
+            (p * each..((p + 1) * each).min(jobs)).for_each(|i| job(i, &mut room, &mut sums));
+            sums
+        };
+        (0..jobs.div_ceil(each)).into_par_iter().map(part).collect()
+    }
+
+    /// The matrices of a few parts of the result, each made by threads that have some of its rows.
+    fn shared_parts(&self, isa: Isa, len: usize, parts: usize) -> Vec<Vec<f32>> {
+        let (ys, kernel, stride) = (self.ys, self.conv.kernel, self.conv.stride);
+        let size: [usize; 3] = std::array::from_fn(|a| self.xs.space()[a] + 2 * self.conv.pad[a]);
+        let padded = place(self.x, self.xs, [1; 3], self.conv.pad, size);
+        let row = size[2] * self.xs.c;
+        // Where the input of each row of the result begins.
+        let start = |r: usize| {
+            let (oh, od, n) = (r % ys.h, r / ys.h % ys.d, r / (ys.h * ys.d));
+            ((n * size[0] + od * stride[0]) * size[1] + oh * stride[1]) * row
+        };
+        let starts: Vec<usize> = (0..ys.n * ys.d * ys.h).map(start).collect();
+        let (run, wide) = (kernel[2] * self.xs.c, ys.w * self.lanes);
+        let each = starts.len().div_ceil(parts);
+        let near = (NEAR / (row + wide).max(1)).max(1);
+        let part = |(p, starts): (usize, &[usize])| {
+            let mut sums = vec![0.0f32; len];
+            let g = &self.g[p * each * wide..];
+            sums.par_chunks_mut(run * self.lanes).enumerate().for_each(|(t, sums)| {
+                let tap = (t / kernel[1] * size[1] + t % kernel[1]) * row;
+                sums.par_chunks_mut(PIECE * self.lanes).enumerate().for_each(|(k, sums)| {
+                    // Several rows go together: each tile of sums is fetched once for all of them, which
+                    // is what counts where rows are short and matrices large.
+                    for (starts, g) in starts.chunks(near).zip(g.chunks(near * wide)) {
+                        self.rows(isa, &padded[tap + k * PIECE..], starts, g, sums);
+                    }
+                });
+            });
+            sums
+        };
+        starts.par_chunks(each).enumerate().map(part).collect()
+    }
+
     /// Adds to some rows of the matrix what the rows of the result at `starts` give.
-    ///
-    /// Several rows go together: each tile of sums is fetched once for all of them, which is what
-    /// counts where rows are short and matrices large.
-    fn piece(&self, isa: Isa, x: &[f32], starts: &[usize], g: &[f32], sums: &mut [f32]) {
+    fn rows(&self, isa: Isa, x: &[f32], starts: &[usize], g: &[f32], sums: &mut [f32]) {
         let (step, positions) = (self.conv.stride[2] * self.xs.c, self.ys.w);
-        let wide = positions * self.lanes;
-        let near = (NEAR / (self.xs.w * self.xs.c + wide).max(1)).max(1);
-        for (starts, g) in starts.chunks(near).zip(g.chunks(near * wide)) {
-            let rows = Rows { x, starts, step, run: sums.len() / self.lanes, positions };
-            outer(isa, &rows, &g[..starts.len() * wide], self.lanes, sums);
-        }
+        let rows = Rows { x, starts, step, run: sums.len() / self.lanes, positions };
+        outer(isa, &rows, &g[..starts.len() * positions * self.lanes], self.lanes, sums);
     }
 }
 

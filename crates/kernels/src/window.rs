@@ -1,0 +1,94 @@
+//! What a kernel sees of its input, copied between zeros where there is padding.
+
+use crate::{Conv, Shape};
+
+/// Floats of padded input that a job holds: a share of the second-level cache.
+const NEAR: usize = 1 << 15;
+
+/// A convolution's input, seen through its kernel a few rows of the result at a time.
+pub(crate) struct Slide<'a> {
+    conv: &'a Conv,
+    x: &'a [f32],
+    xs: Shape,
+    ys: Shape,
+    /// Floats of a row that is seen, padding included.
+    pub wide: usize,
+    /// Rows of the result a job.
+    pub rows: usize,
+}
+
+/// Input rows that a job sees.
+pub(crate) struct Window<'a> {
+    x: &'a [f32],
+    /// Where the first row of the first tap begins, and floats between slices and rows.
+    start: usize,
+    slice: usize,
+    row: usize,
+}
+
+impl<'a> Slide<'a> {
+    pub fn new(conv: &'a Conv, x: &'a [f32], xs: Shape, ys: Shape) -> Self {
+        let (kernel, stride) = (conv.kernel, conv.stride);
+        let wide = ((ys.w - 1) * stride[2] + kernel[2]) * xs.c;
+        let fit = (NEAR / (wide * kernel[0]).max(1)).saturating_sub(kernel[1]) / stride[1] + 1;
+        // At least some sixteen jobs, but none of a few places only.
+        let share = (ys.n * ys.d * ys.h).div_ceil(16).max(64_usize.div_ceil(ys.w));
+        Self { conv, x, xs, ys, wide, rows: fit.min(share).clamp(1, ys.h) }
+    }
+
+    /// Rows that some rows of the result see.
+    pub fn height(&self, rows: usize) -> usize {
+        (rows - 1) * self.conv.stride[1] + self.conv.kernel[1]
+    }
+
+    /// What the `rows` of a slice of the result see; `room` is where it is copied to.
+    pub fn window<'b>(
+        &'b self,
+        slice: usize,
+        rows: std::ops::Range<usize>,
+        room: &'b mut Vec<f32>,
+    ) -> Window<'b> {
+        let (xs, conv) = (self.xs, self.conv);
+        let (n, d) = (slice / self.ys.d, slice % self.ys.d);
+        let [z, y] = [d * conv.stride[0], rows.start * conv.stride[1]];
+        let line = xs.w * xs.c;
+        if conv.pad == [0; 3] {
+            let start = ((n * xs.d + z) * xs.h + y) * line;
+            return Window { x: self.x, start, slice: xs.h * line, row: line };
+        }
+        let height = self.height(rows.len());
+        room.clear();
+        room.resize(conv.kernel[0] * height * self.wide, 0.0);
+        let left = (conv.pad[2] * xs.c).min(self.wide);
+        for (i, to) in room.chunks_exact_mut(self.wide).enumerate() {
+            let from_slice = (z + i / height).checked_sub(conv.pad[0]).filter(|&z| z < xs.d);
+            let from_row = (y + i % height).checked_sub(conv.pad[1]).filter(|&y| y < xs.h);
+            if let (Some(z), Some(y)) = (from_slice, from_row) {
+                let count = line.min(self.wide - left);
+                let from = ((n * xs.d + z) * xs.h + y) * line;
+                to[left..left + count].copy_from_slice(&self.x[from..from + count]);
+            }
+        }
+        Window { x: room, start: 0, slice: height * self.wide, row: self.wide }
+    }
+}
+
+impl<'a> Window<'a> {
+    /// For each tap along depth and height, what the row `r` of the job sees.
+    pub fn taps(&self, job: &Slide, r: usize) -> impl Iterator<Item = &'a [f32]> {
+        let (x, wide, high) = (self.x, job.wide, job.conv.kernel[1]);
+        let (start, slice, row) = (self.start + r * job.conv.stride[1] * self.row, self.slice, self.row);
+        (0..job.conv.kernel[0] * high).map(move |t| &x[start + t / high * slice + t % high * row..][..wide])
+    }
+
+    /// For each tap along depth and height, all from the job's first row on.
+    pub fn tap_rests(&self, job: &Slide) -> impl Iterator<Item = &'a [f32]> {
+        let (x, start, slice, row, high) = (self.x, self.start, self.slice, self.row, job.conv.kernel[1]);
+        (0..job.conv.kernel[0] * high).map(move |t| &x[start + t / high * slice + t % high * row..])
+    }
+
+    /// Floats between the input rows of neighbouring rows of the job.
+    pub fn step(&self, job: &Slide) -> usize {
+        job.conv.stride[1] * self.row
+    }
+}
