@@ -77,8 +77,8 @@ pub(crate) trait Vector: Copy {
     type Half: Vector;
     /// Floats of a vector, 8 or 16.
     const LANES: usize;
-    /// Whether there are 32 registers rather than 16.
-    const MANY: bool;
+    /// Vectors that the registers hold.
+    const REGISTERS: usize;
 
     /// All lanes `v`.
     ///

@@ -113,8 +113,8 @@ impl<S: Store> Product<'_, S> {
         let mut p = 0;
         // SAFETY: positions p.. up to the tile's height are within the row.
         unsafe {
-            // Twelve positions fill the registers, except for two vectors in sixteen registers.
-            if B == 1 || V::MANY {
+            // Twelve positions where there is room for their sums, the weights and a factor.
+            if 13 * B < V::REGISTERS {
                 while p + 12 <= self.positions {
                     self.tile::<V, B, 12>(lane, p);
                     p += 12;

@@ -253,8 +253,8 @@ impl Outer<'_> {
         let (mut k, run) = (0, self.x.run);
         // SAFETY: rows k.. up to the tile's height are within the run.
         unsafe {
-            // Twelve rows fill the registers, except for two vectors in sixteen registers.
-            if B == 1 || V::MANY {
+            // Twelve rows where there is room for their sums, the gradient and a factor.
+            if 13 * B < V::REGISTERS {
                 while k + 12 <= run {
                     self.tile::<V, B, 12>(k, lane);
                     k += 12;

@@ -1,7 +1,8 @@
 //! Seconds, GFLOP and memory of the networks on this machine: `time_nets [voxels an edge]`.
 //!
 //! The detector on a cube of 96 voxels an edge (unless told otherwise), the classifiers on 96
-//! patches of 64 x 64 (32 regions of three patches). Best of three runs.
+//! patches of 64 x 64 (32 regions of three patches) and on 32. Best of ten runs, since other load on the machine
+//! can only slow one.
 
 use pleura_nets::{Executor, NetSpec, Result, Weights, specs};
 use std::time::Instant;
@@ -13,7 +14,7 @@ fn time(name: &str, spec: &NetSpec, size: [usize; 4], outputs: &[&str]) -> Resul
     let f = vec![0.1; size[0] * spec.features];
     let f = (spec.features > 0).then_some(&f[..]);
     let mut best = f64::INFINITY;
-    for _ in 0..3 {
+    for _ in 0..10 {
         let start = Instant::now();
         if outputs.is_empty() {
             net.run(&x, size, f)?
@@ -40,6 +41,7 @@ fn main() -> Result<()> {
         let heads = [specs::OBJECTNESS, specs::OFFSETS];
         time(&format!("{name}, proposals"), &spec, [1, edge, edge, edge], &heads)?;
     }
+    time("resnet18 32 patches", &specs::resnet18(3, 1), [32, 1, 64, 64], &[])?;
     time("resnet18 96 patches", &specs::resnet18(3, 1), [96, 1, 64, 64], &[])?;
     time("location-attention 96 patches", &specs::location_attention(3, 1), [96, 1, 64, 64], &[])?;
     time("location-attention 96 slabs of 3", &specs::location_attention(3, 3), [96, 3, 64, 64], &[])?;

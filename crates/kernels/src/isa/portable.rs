@@ -19,7 +19,8 @@ impl Eight {
 impl Vector for Eight {
     type Half = Self;
     const LANES: usize = 8;
-    const MANY: bool = false;
+    // Of the sixteen that hold four floats, on any x86-64 processor.
+    const REGISTERS: usize = 8;
 
     #[inline(always)]
     unsafe fn splat(v: f32) -> Self {

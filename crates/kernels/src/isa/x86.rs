@@ -34,7 +34,7 @@ unsafe fn first_of_8(n: usize) -> __m256i {
 impl Vector for __m256 {
     type Half = Self;
     const LANES: usize = 8;
-    const MANY: bool = false;
+    const REGISTERS: usize = 16;
 
     #[inline(always)]
     unsafe fn splat(v: f32) -> Self {
@@ -96,7 +96,7 @@ impl Vector for __m256 {
 impl Vector for __m512 {
     type Half = __m256;
     const LANES: usize = 16;
-    const MANY: bool = true;
+    const REGISTERS: usize = 32;
 
     #[inline(always)]
     unsafe fn splat(v: f32) -> Self {
