@@ -74,7 +74,8 @@ fn the_offsets_beat_the_bare_anchors() {
     for (phantom, lungs) in cases() {
         let [sz, sy, sx] = detector.executor.spec().total_stride().unwrap();
         let grid = detector_grid(&lungs.mask, detector.spacing_mm, [sx, sy, sz]).unwrap();
-        let x = detector_input(&phantom.volume, &lungs.mask, &grid, &detector.input).unwrap();
+        let x = detector_input(&phantom.volume, &lungs.mask, &grid, detector.interpolation, &detector.input)
+            .unwrap();
         let [nx, ny, nz] = grid.size;
         let outputs = detector.executor.run_selected(&x, [1, nz, ny, nx], None, &[specs::OFFSETS]).unwrap();
         let spec = &detector.proposals.anchors;

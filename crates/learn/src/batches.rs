@@ -4,13 +4,12 @@ use crate::augment::AugmentConfig;
 use crate::losses::IGNORED;
 use crate::pool::{INFECTED, LUNG, SEEN, Scan};
 use crate::rng::Rng;
+use crate::truth::LEAST_ML;
 use crate::{Error, Result};
 use pleura_nets::boxes::{AnchorMatch, anchor_boxes, encode, match_anchors};
 use pleura_nets::{AnchorSpec, InputRecipe};
 use pleura_volume::{Box3, Geometry, Mask, Volume};
 
-/// Truth below this volume is too faint to be asked for; its anchors are left out, ml.
-const LEAST_ML: f64 = 0.15;
 /// A region of which less than this lies in the lungs found cannot be seen.
 const LEAST_VISIBLE: f64 = 0.3;
 /// A region of which at least this share lies in the crop counts as the box that is left of it.
@@ -100,11 +99,12 @@ impl CropRecipe {
         let any = place(&scan.inside).unwrap_or(size.map(|n| n as f64 / 2.0));
         let middle = match centre {
             Centre::Bright => place(&scan.bright).unwrap_or(any),
-            Centre::Lesion if !scan.regions.is_empty() => {
-                let region = &scan.regions[rng.below(scan.regions.len())];
-                scan.hu.geometry.to_index(region.center())
+            Centre::Lesion => {
+                let asked = || scan.regions.iter().zip(&scan.region_ml).filter(|(_, ml)| **ml >= LEAST_ML);
+                let region = asked().nth(rng.below(asked().count()));
+                region.map_or(any, |(b, _)| scan.hu.geometry.to_index(b.center()))
             }
-            _ => any,
+            Centre::Anywhere => any,
         };
         std::array::from_fn(|a| {
             let first = middle[a] + rng.between(-jitter, jitter) - self.edge as f64 / 2.0;

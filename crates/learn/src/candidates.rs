@@ -4,12 +4,14 @@
 use crate::augment::AugmentConfig;
 use crate::pool::find_lungs;
 use crate::rng::Rng;
+use crate::truth::{self, is_asked};
 use crate::{Error, Result};
-use pleura_lungs::LungStatus;
 use pleura_nets::{InputRecipe, PatchRecipe};
-use pleura_phantom::{Class, Phantom};
-use pleura_screen::{LoadedDetector, cut_patch, detect, distances_from_edge, patch_sites};
-use pleura_volume::{Box3, Geometry, Mask, NoProgress, Volume, VoxelBox};
+use pleura_phantom::{Class, Phantom, TruthRegion};
+use pleura_screen::{
+    LoadedDetector, analysable, clipped_to_lungs, cut_patch, detect, distances_from_edge, patch_sites,
+};
+use pleura_volume::{Box3, Mask, NoProgress, Volume, VoxelBox};
 
 /// Classes in output order.
 pub(crate) const CLASSES: [&str; 3] = ["covid-19", "influenza-a", pleura_screen::IRRELEVANT];
@@ -20,7 +22,7 @@ pub(crate) const IRRELEVANT: usize = 2;
 const LEAST_INFECTED: f64 = 0.1;
 /// Window in which patches are kept before they are changed and windowed for good, HU.
 const KEPT_HU: [f32; 2] = [-1024.0, 3071.0];
-/// Most truth regions, proposals and findings of a case that are kept.
+/// Most truth regions and findings of a case that are kept; of its proposals all are, as in screening.
 const MOST_EACH: usize = 12;
 /// Random places a case.
 const RANDOM_PLACES: usize = 3;
@@ -30,15 +32,31 @@ const RANDOM_PLACES: usize = 3;
 pub(crate) struct Patch {
     /// HU `[slab, y, x]`, `pixels + 2 margin` wide.
     hu: Vec<i16>,
-    /// Whether the recipe's lung mask lets the pixel be seen.
-    seen: Vec<bool>,
     /// Relative distance-from-edge.
     pub distance: f64,
+}
+
+/// Where a box comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// The detector proposed it: what screening meets, its false regions among them.
+    Proposal,
+    /// It is known to be there, an infection or a finding that is none, and was moved a little: what
+    /// the detector misses is taught all the same.
+    Known,
+    /// A place in the lungs drawn at random.
+    Anywhere,
+}
+
+impl Source {
+    /// All of them, with the share of each in a batch, class by class (ours).
+    pub const SHARES: [(Self, f64); 3] = [(Self::Proposal, 0.5), (Self::Known, 0.4), (Self::Anywhere, 0.1)];
 }
 
 /// A candidate region: three patches and what it is.
 #[derive(Debug, Clone)]
 pub(crate) struct Region {
+    pub source: Source,
     pub patches: Vec<Patch>,
     /// Index into [`CLASSES`].
     pub label: usize,
@@ -50,9 +68,42 @@ pub(crate) struct CaseRegions {
     pub regions: Vec<Region>,
 }
 
+/// For each class and source the cases that have such a region.
+#[derive(Debug)]
+pub(crate) struct Holders([[Vec<usize>; 3]; 3]);
+
+impl Holders {
+    pub fn new(cases: &[CaseRegions]) -> Self {
+        let holding = |class: usize, source: Source| -> Vec<usize> {
+            let holds = |r: &Region| r.label == class && r.source == source;
+            (0..cases.len()).filter(|&i| cases[i].regions.iter().any(holds)).collect()
+        };
+        Self([0, 1, 2].map(|class| Source::SHARES.map(|(source, _)| holding(class, source))))
+    }
+
+    /// A region of the class (an irrelevant one where there is none): its source drawn by
+    /// [`Source::SHARES`] among those there are, then the case, then the region, so that a case with
+    /// few regions counts as much as one with many. `None` when there is nothing at all.
+    pub fn draw<'a>(&self, cases: &'a [CaseRegions], class: usize, rng: &mut Rng) -> Option<&'a Region> {
+        let empty = |class: usize| self.0[class].iter().all(Vec::is_empty);
+        let class = if empty(class) { IRRELEVANT } else { class };
+        let there = || Source::SHARES.iter().zip(&self.0[class]).filter(|(_, holders)| !holders.is_empty());
+        let mut place = rng.unit() * there().map(|((_, share), _)| share).sum::<f64>();
+        let drawn = there().find(|((_, share), _)| {
+            place -= share;
+            place < 0.0
+        });
+        let ((source, _), holders) = drawn.or_else(|| there().last())?;
+        let case = &cases[*holders.get(rng.below(holders.len()))?];
+        let fitting = || case.regions.iter().filter(|r| r.label == class && r.source == *source);
+        fitting().nth(rng.below(fitting().count()))
+    }
+}
+
 /// How regions are found and patches kept.
 pub(crate) struct RegionRecipe<'a> {
     pub detector: &'a LoadedDetector,
+    /// The window; without a lung mask, which would have to move with the patch.
     pub input: InputRecipe,
     pub patch: PatchRecipe,
     /// Pixels kept on each side for shifts.
@@ -88,51 +139,52 @@ fn jittered(b: &Box3, rng: &mut Rng) -> Box3 {
     out
 }
 
-/// A voxel box of at least one voxel; `None` outside the grid.
-fn voxels(geometry: &Geometry, b: &Box3) -> Option<VoxelBox> {
-    let v = geometry.voxel_box(b);
-    (!v.is_empty()).then_some(v)
+/// Up to [`MOST_EACH`] of the regions large enough to be asked for, moved and scaled.
+fn known(list: &[TruthRegion], rng: &mut Rng) -> Vec<Box3> {
+    let asked: Vec<&TruthRegion> = list.iter().filter(|r| is_asked(r)).collect();
+    let picks: Vec<usize> = match asked.len() {
+        n if n <= MOST_EACH => (0..n).collect(),
+        n => (0..MOST_EACH).map(|_| rng.below(n)).collect(),
+    };
+    picks.into_iter().map(|i| jittered(&asked[i].box_mm, rng)).collect()
 }
 
-/// The boxes to learn from: what the detector proposes, what is truly there, findings without
-/// infection (sham lesions among them) and places drawn at random.
-fn boxes(phantom: &Phantom, lungs: &Mask, detector: &LoadedDetector, rng: &mut Rng) -> Result<Vec<VoxelBox>> {
+/// The boxes to learn from, all clipped to the lungs by screening's own rule: what the detector
+/// proposes, what is truly there, findings without infection (sham lesions among them) and places
+/// drawn at random.
+fn boxes(phantom: &Phantom, lungs: &Mask, detector: &LoadedDetector) -> Result<Vec<(Source, VoxelBox)>> {
+    let mut rng = Rng::at(phantom.seed, &[11]);
     let detection = detect(&phantom.volume, lungs, detector, &NoProgress)
         .map_err(|e| Error::Stage(format!("the detector could not be run: {e}")))?;
-    let mut all: Vec<VoxelBox> = detection.candidates.iter().take(MOST_EACH).map(|c| c.box_voxels).collect();
-    let geometry = &phantom.volume.geometry;
-    let mut known = Vec::new();
-    for list in [&phantom.regions, &phantom.irrelevant] {
-        let picks: Vec<Box3> = if list.len() <= MOST_EACH {
-            list.iter().map(|r| r.box_mm).collect()
-        } else {
-            (0..MOST_EACH).map(|_| list[rng.below(list.len())].box_mm).collect()
-        };
-        known.extend(picks.iter().map(|b| jittered(b, rng)));
+    let mut all: Vec<(Source, Box3)> =
+        detection.candidates.iter().map(|c| (Source::Proposal, c.box_mm)).collect();
+    for list in [&truth::regions(&phantom.infection), &phantom.irrelevant] {
+        all.extend(known(list, &mut rng).into_iter().map(|b| (Source::Known, b)));
     }
     let inside: Vec<usize> = (0..lungs.data.len()).filter(|&i| lungs.data[i] != 0).collect();
     let [nx, ny, _] = lungs.size();
     for _ in 0..RANDOM_PLACES {
         let Some(&i) = inside.get(rng.below(inside.len())) else { break };
         let at = [i % nx, i / nx % ny, i / (nx * ny)].map(|v| v as f64);
-        known.push(Box3::cube(geometry.to_lps(at), rng.between(8.0, 45.0)));
+        let centre = lungs.geometry.to_lps(at);
+        all.push((Source::Anywhere, Box3::cube(centre, rng.between(8.0, 45.0))));
     }
-    all.extend(known.iter().filter_map(|b| voxels(geometry, b)));
-    Ok(all)
+    let plain: Vec<Box3> = all.iter().map(|b| b.1).collect();
+    Ok(clipped_to_lungs(lungs, &plain).into_iter().map(|(i, b)| (all[i].0, b)).collect())
 }
 
 impl RegionRecipe<'_> {
-    /// The regions of a phantom; `None` when its lungs are not found.
+    /// The regions of a phantom; `None` when screening would not look into its lungs.
     pub fn regions(&self, phantom: &Phantom) -> Result<Option<CaseRegions>> {
         let lungs = find_lungs(&phantom.volume)?;
-        if lungs.status == LungStatus::NotFound {
+        if !analysable(&lungs) {
             return Ok(None);
         }
-        let mut rng = Rng::at(phantom.seed, &[11]);
-        let boxes = boxes(phantom, &lungs.mask, self.detector, &mut rng)?;
-        let one = |b: &VoxelBox| {
+        let boxes = boxes(phantom, &lungs.mask, self.detector)?;
+        let one = |(source, b): &(Source, VoxelBox)| {
             let patches = self.patches(&phantom.volume, &lungs.mask, b)?;
-            Ok(Region { patches, label: label(phantom.class, b, &lungs.mask, &phantom.infection) })
+            let label = label(phantom.class, b, &lungs.mask, &phantom.infection);
+            Ok(Region { source: *source, patches, label })
         };
         let regions: Result<Vec<Region>> = boxes.iter().map(one).collect();
         Ok(Some(CaseRegions { regions: regions? }))
@@ -147,23 +199,12 @@ impl RegionRecipe<'_> {
         let wide = PatchRecipe { pixels, edge_mm: pixel * pixels as f32, ..self.patch.clone() };
         let [low_hu, high_hu] = KEPT_HU;
         let plain = InputRecipe { low_hu, high_hu, outside_hu: None, mask_margin: 0 };
-        // Seen or not: the recipe's own mask, told apart by the value it puts outside.
-        let flag =
-            InputRecipe { outside_hu: Some(f32::MAX), mask_margin: self.input.mask_margin, ..plain.clone() };
-        let flag = InputRecipe { high_hu: f32::MAX, low_hu: f32::MAX / 2.0, ..flag };
-        let cut = |site, recipe: &InputRecipe| {
-            cut_patch(volume, lungs, site, recipe, &wide)
-                .map_err(|e| Error::Stage(format!("a patch could not be cut: {e}")))
-        };
         let mut patches = Vec::with_capacity(sites.len());
         for (site, distance) in sites.into_iter().zip(distances) {
-            let hu =
-                cut(site, &plain)?.iter().map(|v| (low_hu + v * (high_hu - low_hu)).round() as i16).collect();
-            let seen = match self.input.outside_hu {
-                Some(_) => cut(site, &flag)?.iter().map(|&v| v < 0.5).collect(),
-                None => vec![true; pixels * pixels * self.patch.slab],
-            };
-            patches.push(Patch { hu, seen, distance });
+            let cut = cut_patch(volume, lungs, site, &plain, &wide)
+                .map_err(|e| Error::Stage(format!("a patch could not be cut: {e}")))?;
+            let hu = cut.iter().map(|v| (low_hu + v * (high_hu - low_hu)).round() as i16).collect();
+            patches.push(Patch { hu, distance });
         }
         Ok(patches)
     }
@@ -179,29 +220,26 @@ impl RegionRecipe<'_> {
         let (n, wide) = (self.patch.pixels, self.patch.pixels + 2 * self.margin);
         let slab = self.patch.slab;
         let mut hu = Vec::with_capacity(n * n * slab);
-        let mut seen = Vec::with_capacity(hu.capacity());
         for z in 0..slab {
             for y in 0..n {
                 let sy = shift[1] + if mirror[1] { n - 1 - y } else { y };
                 for x in 0..n {
                     let sx = shift[0] + if mirror[0] { n - 1 - x } else { x };
-                    let i = (z * wide + sy) * wide + sx;
-                    hu.push(f32::from(patch.hu[i]));
-                    seen.push(patch.seen[i]);
+                    hu.push(f32::from(patch.hu[(z * wide + sy) * wide + sx]));
                 }
             }
         }
         if let Some((config, rng)) = change {
             config.apply(&mut hu, [n, n, slab], rng);
         }
-        let outside = self.input.scale(self.input.outside_hu.unwrap_or(0.0));
-        hu.iter().zip(seen).map(|(&v, seen)| if seen { self.input.scale(v) } else { outside }).collect()
+        hu.into_iter().map(|v| self.input.scale(v)).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pleura_volume::Geometry;
 
     #[test]
     fn a_tenth_of_the_lung_voxels_makes_the_class() {
@@ -217,6 +255,50 @@ mod tests {
         // Infected tissue outside the lungs found does not count.
         lungs.data[3] = 0;
         assert_eq!(label(Class::Covid19, &all, &lungs, &infection), IRRELEVANT);
+    }
+
+    fn case(regions: &[(usize, Source)]) -> CaseRegions {
+        let one = |&(label, source): &(usize, Source)| Region { source, patches: vec![], label };
+        CaseRegions { regions: regions.iter().map(one).collect() }
+    }
+
+    fn shares(cases: &[CaseRegions], class: usize) -> [f64; 3] {
+        let holders = Holders::new(cases);
+        let mut counts = [0.0; 3];
+        for i in 0..4000 {
+            let drawn = holders.draw(cases, class, &mut Rng::at(5, &[i])).unwrap();
+            assert_eq!(drawn.label, class);
+            let k = Source::SHARES.iter().position(|(s, _)| *s == drawn.source).unwrap();
+            counts[k] += 1.0 / 4000.0;
+        }
+        counts
+    }
+
+    #[test]
+    fn draws_are_balanced_over_what_screening_meets_and_what_is_known() {
+        use Source::{Anywhere, Known, Proposal};
+        // Many random places and known findings must not crowd out the one false proposal.
+        let mut crowded = vec![(IRRELEVANT, Anywhere); 50];
+        crowded.extend([(IRRELEVANT, Known); 20]);
+        crowded.push((IRRELEVANT, Proposal));
+        let cases = [case(&crowded), case(&[(0, Proposal), (0, Known), (IRRELEVANT, Anywhere)])];
+        for (share, want) in shares(&cases, IRRELEVANT).into_iter().zip([0.5, 0.4, 0.1]) {
+            assert!((share - want).abs() < 0.03, "{share} {want}");
+        }
+        // No random place is infected: the other two keep their proportion.
+        for (share, want) in shares(&cases, 0).into_iter().zip([5.0 / 9.0, 4.0 / 9.0, 0.0]) {
+            assert!((share - want).abs() < 0.03, "{share} {want}");
+        }
+    }
+
+    #[test]
+    fn a_detector_that_finds_nothing_leaves_the_truth_to_learn_from() {
+        let cases = [case(&[(1, Source::Known), (IRRELEVANT, Source::Known)])];
+        assert_eq!(shares(&cases, 1), shares(&cases, IRRELEVANT));
+        let holders = Holders::new(&cases);
+        let other = holders.draw(&cases, 0, &mut Rng::at(5, &[1])).unwrap();
+        assert_eq!(other.label, IRRELEVANT, "no region of the class: an irrelevant one");
+        assert!(Holders::new(&[]).draw(&[], 0, &mut Rng::at(5, &[1])).is_none());
     }
 
     #[test]

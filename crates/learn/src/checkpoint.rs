@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 /// Key of the JSON part in the header.
 const KEY: &str = "pleura.training";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The JSON part.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -1,7 +1,7 @@
 //! Training the patch classifier on candidate regions of phantoms.
 
 use crate::augment::AugmentConfig;
-use crate::candidates::{CLASSES, CaseRegions, IRRELEVANT, RegionRecipe};
+use crate::candidates::{CLASSES, CaseRegions, Holders, RegionRecipe};
 use crate::checkpoint::State;
 use crate::losses;
 use crate::pool::{Split, each_case, phantom_class, phantom_seed, phantom_texture};
@@ -206,28 +206,23 @@ struct Classify<'a> {
     config: &'a ClassifierConfig,
     recipe: RegionRecipe<'a>,
     cases: Vec<CaseRegions>,
-    /// For each class the cases that have a region of it.
-    holders: [Vec<usize>; 3],
+    holders: Holders,
 }
 
 impl Classify<'_> {
-    /// One training example: image, feature, label. Class first, then case, region and patch, so
-    /// that the two pneumonias and cases with few regions count as much as the others.
+    /// One training example: image, feature, label. The classes in turn, so that the two pneumonias
+    /// count as much as what is irrelevant; then region and patch are drawn.
     fn example(&self, step: u64, slot: usize) -> Option<(Vec<f32>, f32, usize)> {
         let c = self.config;
         let mut rng = Rng::at(c.seed, &[4, step, slot as u64]);
-        let class = slot % CLASSES.len();
-        let class = if self.holders[class].is_empty() { IRRELEVANT } else { class };
-        let case = *self.holders[class].get(rng.below(self.holders[class].len()))?;
-        let fitting: Vec<_> = self.cases[case].regions.iter().filter(|r| r.label == class).collect();
-        let region = fitting.get(rng.below(fitting.len()))?;
+        let region = self.holders.draw(&self.cases, (step as usize + slot) % CLASSES.len(), &mut rng)?;
         let patch = region.patches.get(rng.below(region.patches.len()))?;
         let mut shift = || rng.below(2 * c.shift + 1);
         let shift = [shift(), shift()];
         let mirror = [rng.chance(0.5), rng.chance(0.5)];
         let distance = patch.distance * (1.0 + 0.05 * rng.normal());
         let image = self.recipe.view(patch, shift, mirror, Some((&c.augment, &mut rng)));
-        Some((image, (distance * f64::from(self.recipe.patch.distance_scale)) as f32, class))
+        Some((image, (distance * f64::from(self.recipe.patch.distance_scale)) as f32, region.label))
     }
 }
 
@@ -302,10 +297,7 @@ fn fit(
     let cases = each_case(config.cases, "cutting training patches", progress, |i| {
         recipe.regions(&config.phantom(Split::Training, i))
     })?;
-    let holders = [0, 1, 2].map(|class| {
-        let holds = |i: &usize| cases[*i].regions.iter().any(|r| r.label == class);
-        (0..cases.len()).filter(holds).collect()
-    });
+    let holders = Holders::new(&cases);
     let task = Classify { config, recipe, cases, holders };
     let schedule = Schedule {
         steps: config.steps,

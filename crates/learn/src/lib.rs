@@ -18,6 +18,7 @@ mod rng;
 mod score_classifier;
 mod score_detector;
 mod trainer;
+mod truth;
 
 pub use augment::AugmentConfig;
 pub use checkpoint::weights_sha256;

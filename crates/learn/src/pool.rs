@@ -1,10 +1,12 @@
 //! Phantoms kept in memory for training: rendered once, cropped to their lungs.
 
 use crate::rng::Rng;
+use crate::truth;
 use crate::{Error, Result};
-use pleura_lungs::{LungOptions, LungStatus, Lungs};
+use pleura_lungs::{LungOptions, Lungs};
 use pleura_nets::InputRecipe;
 use pleura_phantom::{Class, Phantom, TextureFamily};
+use pleura_screen::{MARGIN_MM, analysable};
 use pleura_volume::{Box3, Mask, NoProgress, Progress, Structuring, Volume, dilate};
 use rayon::prelude::*;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,8 +29,6 @@ pub(crate) const SEEN: u8 = 4;
 const PLACES: usize = 512;
 /// Lung brighter than this without infection: vessels, bronchi's walls, scars, nodules, HU.
 const BRIGHT_HU: i16 = -500;
-/// Voxels kept around the lungs' box: the 16 mm that screening keeps.
-const MARGIN: usize = 8;
 
 /// One phantom on the detector's grid, cropped to the box of its lungs.
 #[derive(Debug, Clone)]
@@ -36,7 +36,7 @@ pub(crate) struct Scan {
     pub hu: Volume<i16>,
     /// Flags, on the same grid.
     pub flags: Mask,
-    /// Truth regions, LPS mm.
+    /// Truth regions, LPS mm; those too small to be asked for as well.
     pub regions: Vec<Box3>,
     /// Volume of each region, ml.
     pub region_ml: Vec<f64>,
@@ -96,14 +96,17 @@ pub(crate) fn find_lungs(volume: &Volume<i16>) -> Result<Lungs> {
 }
 
 impl Scan {
-    /// Finds the lungs of a phantom and keeps what training needs. `None` when no lungs are found.
+    /// Finds the lungs of a phantom and keeps what training needs. `None` when screening would not
+    /// look into them.
     pub fn new(phantom: Phantom, recipe: &InputRecipe, place: u64) -> Result<Option<Self>> {
         let lungs = find_lungs(&phantom.volume)?;
-        if lungs.status == LungStatus::NotFound {
+        if !analysable(&lungs) {
             return Ok(None);
         }
         let Some(inner) = lungs.mask.bounding_box(|v| v != 0) else { return Ok(None) };
-        let b = inner.grown([MARGIN; 3], lungs.mask.size());
+        // What screening keeps around them.
+        let margin = lungs.mask.geometry.spacing_mm.map(|s| (MARGIN_MM / s).ceil() as usize);
+        let b = inner.grown(margin, lungs.mask.size());
         let hu = phantom.volume.cropped(&b);
         let found = lungs.mask.cropped(&b);
         let infection = phantom.infection.cropped(&b);
@@ -117,12 +120,13 @@ impl Scan {
         let mut rng = Rng::at(phantom.seed, &[place]);
         let inside = places(&flags, &mut rng, |f, _| f & LUNG != 0, &hu);
         let bright = places(&flags, &mut rng, |f, v| f & (LUNG | INFECTED) == LUNG && v > BRIGHT_HU, &hu);
-        let visible = phantom.regions.iter().map(|r| visible_share(&flags, &r.box_mm)).collect();
+        let regions = truth::regions(&phantom.infection);
+        let visible = regions.iter().map(|r| visible_share(&flags, &r.box_mm)).collect();
         Ok(Some(Self {
             hu,
             flags,
-            regions: phantom.regions.iter().map(|r| r.box_mm).collect(),
-            region_ml: phantom.regions.iter().map(|r| r.volume_ml).collect(),
+            regions: regions.iter().map(|r| r.box_mm).collect(),
+            region_ml: regions.iter().map(|r| r.volume_ml).collect(),
             visible,
             bright,
             inside,

@@ -2,6 +2,7 @@
 
 use crate::candidates::{CLASSES, label};
 use crate::pool::each_case;
+use crate::score_classifier::{empty_tables, verdict_name};
 use crate::{
     ClassifierConfig, ClassifierNetwork, DetectorConfig, Error, Result, checkpoint, train_classifier,
     train_detector,
@@ -9,7 +10,7 @@ use crate::{
 use pleura_evaluate::{Confusion, Curve, write_curves};
 use pleura_nets::Model;
 use pleura_phantom::{Class, Cohort, CohortCase, CohortSpec, Grid, Split, render};
-use pleura_screen::{Case, Models, Options, Profile, Verdict, screen};
+use pleura_screen::{Models, Options, Profile, screen};
 use pleura_volume::{NoProgress, Progress};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -93,13 +94,8 @@ pub struct Tables {
 
 impl Tables {
     fn new(network: ClassifierNetwork) -> Self {
-        let (regions, cases) = (CLASSES.map(String::from), Class::ALL.map(|c| c.name().to_owned()));
-        Self {
-            network: network_name(network).into(),
-            patches: Confusion::new(&regions),
-            regions: Confusion::new(&regions),
-            cases: Confusion::new(&cases),
-        }
+        let [patches, regions, cases] = empty_tables();
+        Self { network: network_name(network).into(), patches, regions, cases }
     }
 
     fn count(&mut self, seen: &Seen) {
@@ -178,18 +174,9 @@ fn look_at(case: &CohortCase, networks: &[(ClassifierNetwork, Models)]) -> Resul
             (truth, r.patches.iter().map(|p| p.class).collect(), r.class)
         };
         let regions = found.regions.iter().map(region).collect();
-        Ok(Seen { class: case.class, regions, verdict: verdict_name(&found) })
+        Ok(Seen { class: case.class, regions, verdict: verdict_name(&found.verdict, &found.classes) })
     };
     networks.iter().map(one).collect()
-}
-
-fn verdict_name(case: &Case) -> String {
-    match case.verdict {
-        Verdict::Infection { class, .. } => case.classes[class].clone(),
-        Verdict::NoInfectionFound { .. } => Class::NoInfection.name().into(),
-        Verdict::Indeterminate => "indeterminate".into(),
-        Verdict::NotAnalysable => "not-analysable".into(),
-    }
 }
 
 /// The curves of a training, named after its network.

@@ -1,13 +1,15 @@
 //! How well a classifier does on validation cases, and the calibration fitted to them.
 
-use crate::candidates::{IRRELEVANT, class_index, label};
+use crate::candidates::{CLASSES, IRRELEVANT, class_index, label};
 use crate::classifier::ClassifierConfig;
-use crate::pool::{Split, each_case, find_lungs, phantom_class};
+use crate::pool::{Split, each_case, find_lungs};
 use crate::{Error, Result};
+use pleura_evaluate::Confusion;
 use pleura_nets::{Calibration, Model, Weights};
+use pleura_phantom::{Class, Phantom};
 use pleura_screen::{
-    LoadedClassifier, LoadedDetector, PatchVote, Profile, classify, detect, most_probable, noisy_or,
-    noisy_or_calibrated, softmax, vote,
+    Finding, LoadedClassifier, LoadedDetector, Patch, Profile, Region, Verdict, analysable, classify, detect,
+    findings, most_probable, region, softmax, verdict,
 };
 use pleura_volume::{NoProgress, Progress};
 use std::collections::BTreeMap;
@@ -16,18 +18,17 @@ use std::collections::BTreeMap;
 pub(crate) const UNCALIBRATED: Calibration =
     Calibration { temperature: 1.0, region_power: 1.0, leak: 0.01, infected_from: 0.5, clear_below: 0.5 };
 
-/// A proposal of a validation case: its label, and the logarithms of its patches' probabilities.
-#[derive(Debug, Clone)]
-struct Region {
-    label: usize,
-    logits: [Vec<f32>; 3],
-}
+/// Answer where a verdict is withheld.
+const INDETERMINATE: &str = "indeterminate";
 
-/// A validation case.
+/// A validation case as screening sees it, uncalibrated.
 #[derive(Debug, Clone)]
 struct Outcome {
-    class: usize,
-    regions: Vec<Region>,
+    class: Class,
+    /// Each candidate's label, and the region that its patches make.
+    regions: Vec<(usize, Region)>,
+    /// Whether screening looked into the lungs at all.
+    analysable: bool,
 }
 
 /// Figures and calibration.
@@ -79,105 +80,137 @@ pub(crate) fn score(
     let model = Model::new(config.manifest(BTreeMap::new(), UNCALIBRATED), weights.clone())?;
     let classifier = LoadedClassifier::new(model).map_err(stage)?;
     let outcomes = each_case(config.validation_cases, "validating the classifier", progress, |i| {
-        let phantom = config.phantom(Split::Validation, i);
-        let lungs = find_lungs(&phantom.volume)?.mask;
-        let found = detect(&phantom.volume, &lungs, detector, &NoProgress).map_err(stage)?.candidates;
-        let patches = classify(&phantom.volume, &lungs, &found, &classifier, Profile::Paper, &NoProgress);
-        let region = |(c, p): (&pleura_screen::Candidate, &[pleura_screen::Patch; 3])| Region {
-            label: label(phantom.class, &c.box_voxels, &lungs, &phantom.infection),
-            logits: [0, 1, 2].map(|k| p[k].probabilities.iter().map(|v| v.max(1e-9).ln() as f32).collect()),
-        };
-        let regions = found.iter().zip(&patches.map_err(stage)?).map(region).collect();
-        Ok(Some(Outcome { class: class_index(phantom_class(i)), regions }))
+        outcome(&config.phantom(Split::Validation, i), detector, &classifier).map(Some)
     })?;
     Ok(judge(&outcomes))
 }
 
+fn outcome(phantom: &Phantom, detector: &LoadedDetector, classifier: &LoadedClassifier) -> Result<Outcome> {
+    let stage = |e: pleura_screen::Error| Error::Stage(e.to_string());
+    let lungs = find_lungs(&phantom.volume)?;
+    if !analysable(&lungs) {
+        return Ok(Outcome { class: phantom.class, regions: vec![], analysable: false });
+    }
+    let lungs = lungs.mask;
+    let found = detect(&phantom.volume, &lungs, detector, &NoProgress).map_err(stage)?.candidates;
+    let patches = classify(&phantom.volume, &lungs, &found, classifier, Profile::Paper, &NoProgress);
+    let one = |(c, patches): (pleura_screen::Candidate, [Patch; 3])| {
+        (label(phantom.class, &c.box_voxels, &lungs, &phantom.infection), region(c, patches))
+    };
+    let regions = found.into_iter().zip(patches.map_err(stage)?).map(one).collect();
+    Ok(Outcome { class: phantom.class, regions, analysable: true })
+}
+
+/// What a verdict is called among [`Class`] names; `indeterminate` and `not-analysable` besides.
+pub(crate) fn verdict_name(verdict: &Verdict, classes: &[String]) -> String {
+    match verdict {
+        Verdict::Infection { class, .. } => classes[*class].clone(),
+        Verdict::NoInfectionFound { .. } => Class::NoInfection.name().into(),
+        Verdict::Indeterminate => INDETERMINATE.into(),
+        Verdict::NotAnalysable => "not-analysable".into(),
+    }
+}
+
+/// Patches, regions and cases, truth against answer.
+pub(crate) fn empty_tables() -> [Confusion; 3] {
+    let (regions, cases) = (CLASSES.map(String::from), Class::ALL.map(|c| c.name().to_owned()));
+    [Confusion::new(&regions), Confusion::new(&regions), Confusion::new(&cases)]
+}
+
 fn judge(outcomes: &[Outcome]) -> Scored {
     let calibration = calibrate(outcomes);
-    let mut patches = Confusion::default();
-    let mut regions = Confusion::default();
-    for region in outcomes.iter().flat_map(|o| &o.regions) {
-        for logits in &region.logits {
-            patches.count(region.label, most_probable(&softmax(logits, 1.0)).class);
+    let [mut patches, mut regions, mut paper] = empty_tables();
+    let mut calibrated = paper.clone();
+    for o in outcomes {
+        for (truth, region) in &o.regions {
+            region.patches.iter().for_each(|p| _ = patches.add(CLASSES[*truth], CLASSES[p.class]));
+            regions.add(CLASSES[*truth], CLASSES[region.class]);
         }
-        regions.count(region.label, voted(region, 1.0).0);
+        paper.add(o.class.name(), &answer(o, Profile::Paper, &calibration));
+        calibrated.add(o.class.name(), &answer(o, Profile::Calibrated, &calibration));
     }
-    let share = |right: &dyn Fn(&Outcome) -> bool| {
-        outcomes.iter().filter(|o| right(o)).count() as f64 / outcomes.len().max(1) as f64
-    };
-    let calibrated = |o: &Outcome| {
-        let f = findings(o, &calibration);
-        let top = f[0].max(f[1]);
-        if top >= f64::from(calibration.infected_from) {
-            Some(usize::from(f[1] > f[0]))
-        } else {
-            (top < f64::from(calibration.clear_below)).then_some(IRRELEVANT)
-        }
-    };
+    let f1 = |c: &Confusion, k: usize| c.scores().iter().take(k).map(|s| s.f1).sum::<f64>() / k as f64;
+    let withheld = calibrated.answers.iter().position(|a| a == INDETERMINATE);
+    let withheld: usize = withheld.map_or(0, |k| calibrated.counts.iter().map(|row| row[k]).sum());
     Scored {
-        patch_accuracy: patches.accuracy(),
-        patch_f1: (0..3).map(|k| patches.f1(k)).sum::<f64>() / 3.0,
-        region_accuracy: regions.accuracy(),
-        region_f1_infected: (regions.f1(0) + regions.f1(1)) / 2.0,
-        case_accuracy: share(&|o| by_paper(o) == o.class),
-        calibrated_accuracy: share(&|o| calibrated(o) == Some(o.class)),
-        indeterminate: share(&|o| calibrated(o).is_none()),
+        patch_accuracy: patches.accuracy().0,
+        patch_f1: f1(&patches, 3),
+        region_accuracy: regions.accuracy().0,
+        region_f1_infected: f1(&regions, 2),
+        case_accuracy: paper.accuracy().0,
+        calibrated_accuracy: calibrated.accuracy().0,
+        indeterminate: withheld as f64 / outcomes.len().max(1) as f64,
         cases: outcomes.len(),
-        regions: outcomes.iter().map(|o| o.regions.len()).sum(),
+        regions: regions.total(),
         calibration,
     }
 }
 
-/// Class and confidence of a region by the paper's vote.
-fn voted(region: &Region, temperature: f64) -> (usize, f64) {
-    let votes: [PatchVote; 3] = [0, 1, 2].map(|k| most_probable(&softmax(&region.logits[k], temperature)));
-    vote(&votes)
+/// The regions with their patches' probabilities at another temperature, voted again.
+fn at_temperature(outcome: &Outcome, temperature: f64) -> Vec<Region> {
+    let cooled = |p: &Patch| {
+        let probabilities = softmax(&logits(p), temperature);
+        let top = most_probable(&probabilities);
+        Patch { class: top.class, confidence: top.confidence, probabilities, ..p.clone() }
+    };
+    let voted = |(_, r): &(usize, Region)| {
+        let candidate = pleura_screen::Candidate {
+            box_mm: r.box_mm,
+            box_voxels: r.box_voxels,
+            score: r.proposal_score,
+            right: r.right,
+            volume_ml: r.volume_ml,
+            mean_hu: r.mean_hu,
+        };
+        region(candidate, [0, 1, 2].map(|k| cooled(&r.patches[k])))
+    };
+    outcome.regions.iter().map(voted).collect()
 }
 
-/// Confidences of the regions voted each infection type.
-fn confidences(outcome: &Outcome, temperature: f64) -> [Vec<f64>; 2] {
-    let mut all = [vec![], vec![]];
-    for region in &outcome.regions {
-        let (class, confidence) = voted(region, temperature);
-        if class != IRRELEVANT {
-            all[class].push(confidence);
-        }
+/// Logits that a patch's probabilities may have come from.
+fn logits(patch: &Patch) -> Vec<f32> {
+    patch.probabilities.iter().map(|p| p.max(1e-9).ln() as f32).collect()
+}
+
+/// Findings and what they are called.
+fn called(regions: &[Region], profile: Profile, calibration: &Calibration) -> (Vec<Finding>, String) {
+    let classes = CLASSES.map(String::from);
+    let found = findings(regions, &classes, profile, calibration);
+    let name = verdict_name(&verdict(&found, &classes, profile, calibration).0, &classes);
+    (found, name)
+}
+
+fn answer(outcome: &Outcome, profile: Profile, calibration: &Calibration) -> String {
+    let temperature = match profile {
+        Profile::Paper => 1.0,
+        Profile::Calibrated => f64::from(calibration.temperature),
+    };
+    match outcome.analysable {
+        true => called(&at_temperature(outcome, temperature), profile, calibration).1,
+        false => verdict_name(&Verdict::NotAnalysable, &[]),
     }
-    all
-}
-
-/// The paper's verdict: the type of the larger noisy-or, none without a region.
-fn by_paper(outcome: &Outcome) -> usize {
-    let c = confidences(outcome, 1.0);
-    let p = [noisy_or(&c[0]), noisy_or(&c[1])];
-    let key = |k: usize| (p[k], c[k].len());
-    if c[0].is_empty() && c[1].is_empty() { IRRELEVANT } else { usize::from(key(1) > key(0)) }
-}
-
-fn findings(outcome: &Outcome, calibration: &Calibration) -> [f64; 2] {
-    confidences(outcome, f64::from(calibration.temperature)).map(|c| noisy_or_calibrated(&c, calibration))
 }
 
 /// Temperature by the patches' likelihood, then power and leak by that of the cases' findings, then
 /// the two thresholds: the most right verdicts, and at most one infected case in twenty called clear.
 fn calibrate(outcomes: &[Outcome]) -> Calibration {
     let mut best = UNCALIBRATED;
-    let patches =
-        || outcomes.iter().flat_map(|o| &o.regions).flat_map(|r| r.logits.iter().map(|l| (r.label, l)));
-    let surprise = |t: f64| -> f64 { patches().map(|(k, l)| -softmax(l, t)[k].max(1e-9).ln()).sum() };
+    let regions = || outcomes.iter().flat_map(|o| &o.regions);
+    let patches = || regions().flat_map(|(k, r)| r.patches.iter().map(move |p| (*k, logits(p))));
+    let surprise = |t: f64| -> f64 { patches().map(|(k, l)| -softmax(&l, t)[k].max(1e-9).ln()).sum() };
     let temperatures = (0..41).map(|i| 0.5 * 1.05f64.powi(i));
     best.temperature = least(temperatures, surprise).unwrap_or(1.0) as f32;
-    // Confidences do not depend on power and leak.
-    let known: Vec<(usize, [Vec<f64>; 2])> =
-        outcomes.iter().map(|o| (o.class, confidences(o, f64::from(best.temperature)))).collect();
+    let looked_at = outcomes.iter().filter(|o| o.analysable);
+    let known: Vec<(Class, Vec<Region>)> =
+        looked_at.map(|o| (o.class, at_temperature(o, f64::from(best.temperature)))).collect();
     let case_surprise = |c: &Calibration| -> f64 {
-        let one = |(class, lists): &(usize, [Vec<f64>; 2])| -> f64 {
-            let of = |k: usize| {
-                let p = noisy_or_calibrated(&lists[k], c).clamp(1e-4, 1.0 - 1e-4);
-                if *class == k { -p.ln() } else { -(1.0 - p).ln() }
+        let one = |(class, regions): &(Class, Vec<Region>)| -> f64 {
+            let (found, _) = called(regions, Profile::Calibrated, c);
+            let of = |f: &Finding| {
+                let p = f.probability.clamp(1e-4, 1.0 - 1e-4);
+                if class_index(*class) == f.class { -p.ln() } else { -(1.0 - p).ln() }
             };
-            of(0) + of(1)
+            found.iter().map(of).sum()
         };
         known.iter().map(one).sum()
     };
@@ -192,23 +225,26 @@ fn calibrate(outcomes: &[Outcome]) -> Calibration {
             }
         }
     }
-    thresholds(outcomes, best)
+    thresholds(&known, best)
 }
 
-fn thresholds(outcomes: &[Outcome], mut c: Calibration) -> Calibration {
-    let all: Vec<(usize, [f64; 2])> = outcomes.iter().map(|o| (o.class, findings(o, &c))).collect();
+fn thresholds(known: &[(Class, Vec<Region>)], mut c: Calibration) -> Calibration {
     let wrong = |t: f64| -> f64 {
-        let verdict = |f: &[f64; 2]| if f[0].max(f[1]) < t { IRRELEVANT } else { usize::from(f[1] > f[0]) };
-        all.iter().filter(|(class, f)| verdict(f) != *class).count() as f64
+        let tried = Calibration { infected_from: t as f32, clear_below: t as f32, ..c.clone() };
+        let misses = known.iter().filter(|(k, r)| called(r, Profile::Calibrated, &tried).1 != k.name());
+        misses.count() as f64
     };
-    let grid = (4..=18).map(|i| f64::from(i) * 0.05);
-    let from = least(grid, wrong).unwrap_or(0.5);
-    let mut tops: Vec<f64> =
-        all.iter().filter(|(class, _)| *class != IRRELEVANT).map(|(_, f)| f[0].max(f[1])).collect();
+    let from = least((4..=18).map(|i| f64::from(i) * 0.05), wrong).unwrap_or(0.5);
+    let infected = known.iter().filter(|(class, _)| class_index(*class) != IRRELEVANT);
+    let top = |(_, r): &(Class, Vec<Region>)| {
+        let found = called(r, Profile::Calibrated, &c).0;
+        found.iter().map(|f| f.probability).fold(0.0, f64::max)
+    };
+    let mut tops: Vec<f64> = infected.map(top).collect();
     tops.sort_by(f64::total_cmp);
     let clear = tops.get(tops.len() / 20).copied().unwrap_or(from);
     c.infected_from = from as f32;
-    c.clear_below = clear.clamp(f64::from(c.leak) * 1.5, from) as f32;
+    c.clear_below = clear.clamp((f64::from(c.leak) * 1.5).min(from), from) as f32;
     c.clear_below = c.clear_below.min(c.infected_from);
     c
 }
@@ -219,46 +255,65 @@ fn least(arguments: impl Iterator<Item = f64>, value: impl Fn(f64) -> f64) -> Op
     tried.reduce(|best, now| if now.1 < best.1 { now } else { best }).map(|b| b.0)
 }
 
-/// Counts of truth against answer.
-#[derive(Debug, Default)]
-struct Confusion([[u64; 3]; 3]);
-
-impl Confusion {
-    fn count(&mut self, truth: usize, answer: usize) {
-        self.0[truth.min(2)][answer.min(2)] += 1;
-    }
-
-    fn accuracy(&self) -> f64 {
-        let all: u64 = self.0.iter().flatten().sum();
-        (0..3).map(|k| self.0[k][k]).sum::<u64>() as f64 / all.max(1) as f64
-    }
-
-    fn f1(&self, k: usize) -> f64 {
-        let truth: u64 = self.0[k].iter().sum();
-        let answered: u64 = self.0.iter().map(|row| row[k]).sum();
-        2.0 * self.0[k][k] as f64 / (truth + answered).max(1) as f64
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pleura_volume::{Box3, VoxelBox};
 
-    fn region(label: usize, p: [f32; 3]) -> Region {
-        let logits = p.map(f32::ln).to_vec();
-        Region { label, logits: [logits.clone(), logits.clone(), logits] }
+    fn seen(label: usize, p: [f64; 3]) -> (usize, Region) {
+        let candidate = pleura_screen::Candidate {
+            box_mm: Box3::cube([0.0; 3], 10.0),
+            box_voxels: VoxelBox { min: [0; 3], max: [2; 3] },
+            score: 0.5,
+            right: true,
+            volume_ml: 0.0,
+            mean_hu: 0.0,
+        };
+        let top = most_probable(&p);
+        let patch = Patch {
+            slice_index: 1,
+            distance_from_edge: 0.1,
+            class: top.class,
+            confidence: top.confidence,
+            probabilities: p.to_vec(),
+        };
+        (label, region(candidate, [patch.clone(), patch.clone(), patch]))
+    }
+
+    fn case(class: Class, regions: Vec<(usize, Region)>) -> Outcome {
+        Outcome { class, regions, analysable: true }
     }
 
     fn outcomes() -> Vec<Outcome> {
-        let covid = Outcome {
-            class: 0,
-            regions: vec![region(0, [0.8, 0.1, 0.1]), region(0, [0.5, 0.3, 0.2]), region(2, [0.2, 0.1, 0.7])],
-        };
-        let flu = Outcome { class: 1, regions: vec![region(1, [0.2, 0.7, 0.1])] };
-        let clean =
-            Outcome { class: 2, regions: vec![region(2, [0.1, 0.1, 0.8]), region(2, [0.4, 0.3, 0.3])] };
-        let empty = Outcome { class: 2, regions: vec![] };
-        vec![covid, flu, clean, empty]
+        let covid = [seen(0, [0.8, 0.1, 0.1]), seen(0, [0.5, 0.3, 0.2]), seen(2, [0.2, 0.1, 0.7])];
+        let clean = [seen(2, [0.1, 0.1, 0.8]), seen(2, [0.4, 0.3, 0.3])];
+        vec![
+            case(Class::Covid19, covid.to_vec()),
+            case(Class::InfluenzaA, vec![seen(1, [0.2, 0.7, 0.1])]),
+            case(Class::NoInfection, clean.to_vec()),
+            case(Class::NoInfection, vec![]),
+        ]
+    }
+
+    #[test]
+    fn a_tie_of_both_types_is_no_verdict_as_in_screening() {
+        let tied = case(Class::Covid19, vec![seen(0, [0.6, 0.3, 0.1]), seen(0, [0.3, 0.6, 0.1])]);
+        assert_eq!(answer(&tied, Profile::Paper, &UNCALIBRATED), INDETERMINATE);
+        // One region more: the paper's profile names that type.
+        let mut more = tied;
+        more.regions = vec![seen(0, [0.5, 0.3, 0.2]), seen(0, [0.5, 0.3, 0.2]), seen(0, [0.15, 0.75, 0.1])];
+        assert_eq!(answer(&more, Profile::Paper, &UNCALIBRATED), "covid-19");
+        assert_eq!(answer(&more, Profile::Calibrated, &UNCALIBRATED), INDETERMINATE);
+    }
+
+    #[test]
+    fn lungs_that_screening_refuses_are_a_miss_not_a_clear_case() {
+        let mut all = outcomes();
+        all.push(Outcome { class: Class::NoInfection, regions: vec![], analysable: false });
+        assert_eq!(answer(&all[4], Profile::Paper, &UNCALIBRATED), "not-analysable");
+        let (with, without) = (judge(&all), judge(&outcomes()));
+        assert!((with.case_accuracy - without.case_accuracy * 4.0 / 5.0).abs() < 1e-12);
+        assert_eq!(with.calibration, without.calibration);
     }
 
     #[test]

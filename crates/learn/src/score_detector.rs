@@ -1,11 +1,14 @@
 //! How well a detector does on validation cases, and the thresholds chosen from it.
 
 use crate::detector::DetectorConfig;
-use crate::pool::{INFECTED, LUNG, SEEN, Scan, Split};
+use crate::pool::{Split, each_case, find_lungs};
+use crate::truth::{self, is_asked};
 use crate::{Error, Result};
-use pleura_nets::boxes::{AnchorMatch, anchor_boxes, decode, feature_grid, match_anchors, proposals};
-use pleura_nets::{Executor, InputRecipe, NetSpec, Weights, boxes::sigmoid};
-use pleura_volume::{Box3, Mask, NoProgress, Progress};
+use pleura_nets::boxes::{AnchorMatch, anchor_boxes, decode, feature_grid, match_anchors};
+use pleura_nets::{Model, Weights};
+use pleura_phantom::{Class, Phantom};
+use pleura_screen::{DetectorOutput, LoadedDetector, analysable, clipped_to_lungs, run_detector};
+use pleura_volume::{Box3, NoProgress, Progress, resample_nearest};
 use std::collections::BTreeMap;
 
 /// Scores below this are never proposals.
@@ -13,10 +16,6 @@ const LEAST_SCORE: f32 = 0.02;
 /// Voxel thresholds that are tried.
 const VOXEL_THRESHOLDS: [f32; 17] =
     [0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9];
-/// Tiles as screening cuts them: as large as this many bytes allow, seen with this halo.
-const TILE_BYTES: usize = 600 << 20;
-const HALO: [usize; 3] = [32; 3];
-
 /// A proposal is a hit of a truth region: IoU at least 0.2, or its centre inside the region with a
 /// volume ratio of at most 4 (docs/architecture.md).
 pub(crate) fn is_hit(candidate: &Box3, region: &Box3) -> bool {
@@ -27,9 +26,11 @@ pub(crate) fn is_hit(candidate: &Box3, region: &Box3) -> bool {
 /// What is known of one validation case.
 #[derive(Debug, Clone, Default)]
 struct Outcome {
-    /// Score of each proposal, best first.
+    /// Whether the case is one of infection.
+    infected: bool,
+    /// Score of each candidate that screening would keep, best first.
     scores: Vec<f32>,
-    /// For each truth region the best score among the proposals that hit it; 0: none.
+    /// For each truth region the best score among those that hit it; 0: none.
     hit_scores: Vec<f32>,
     /// (IoU of the decoded box, IoU of the bare anchor) with its truth for each positive anchor.
     ious: Vec<(f64, f64)>,
@@ -74,69 +75,75 @@ impl Scored {
     }
 }
 
-/// Runs the detector over the validation cases and chooses its thresholds.
-pub(crate) fn score(
-    config: &DetectorConfig,
-    spec: &NetSpec,
-    weights: &Weights,
-    progress: &dyn Progress,
-) -> Result<Scored> {
-    let executor = Executor::new(spec, weights)?;
-    let scans = config.scans(Split::Validation, progress)?;
-    progress.stage("validating the detector", scans.len() as u64);
-    let mut outcomes = Vec::with_capacity(scans.len());
-    for (i, scan) in scans.iter().enumerate() {
-        if progress.cancelled() {
-            return Err(Error::Cancelled);
-        }
-        outcomes.push(outcome(config, &executor, scan)?);
-        progress.done(i as u64 + 1);
-    }
+/// Screens the validation cases with the detector of these weights and chooses its thresholds.
+pub(crate) fn score(config: &DetectorConfig, weights: &Weights, progress: &dyn Progress) -> Result<Scored> {
+    let lowest = Scored { score_threshold: LEAST_SCORE, ..Scored::default() };
+    let model = Model::new(config.manifest(0, &lowest), weights.clone())?;
+    let detector = LoadedDetector::new(model).map_err(|e| Error::Stage(e.to_string()))?;
+    let outcomes = each_case(config.validation_cases, "validating the detector", progress, |i| {
+        outcome(config, &detector, &config.phantom(Split::Validation, i)).map(Some)
+    })?;
     Ok(choose(&outcomes, config.recall, config.proposals_a_case))
 }
 
-fn outcome(config: &DetectorConfig, executor: &Executor, scan: &Scan) -> Result<Outcome> {
-    let recipe = config.proposals(LEAST_SCORE, 0.5);
-    let flags = &scan.flags;
-    let seen = Mask { geometry: flags.geometry.clone(), data: flags.data.iter().map(|f| f & SEEN).collect() };
-    let input = InputRecipe { mask_margin: 0, ..config.input() };
-    let x = input.apply(&scan.hu, Some(&seen))?;
-    let [nx, ny, nz] = scan.hu.size();
-    let tiling = executor.fitting_tile([nz, ny, nx], HALO, TILE_BYTES)?;
-    let outputs = executor.run_tiled(&x, [nz, ny, nx], tiling, &NoProgress)?;
-    let [objectness, offsets, voxels] = outputs.as_slice() else {
-        return Err(Error::Stage("the detector must have three outputs".into()));
+/// What screening finds in a phantom. Where it would not look at all, everything is missed.
+fn outcome(config: &DetectorConfig, detector: &LoadedDetector, phantom: &Phantom) -> Result<Outcome> {
+    let truths: Vec<Box3> =
+        truth::regions(&phantom.infection).iter().filter(|r| is_asked(r)).map(|r| r.box_mm).collect();
+    let infected = phantom.class != Class::NoInfection;
+    let lungs = find_lungs(&phantom.volume)?;
+    let output = match analysable(&lungs) {
+        true => run_detector(&phantom.volume, &lungs.mask, detector, &NoProgress)
+            .map_err(|e| Error::Stage(format!("the detector could not be run: {e}")))?,
+        false => None,
     };
-    let grid = &scan.hu.geometry;
-    let found = proposals(&objectness.data, &offsets.data, &recipe, grid)?;
+    let Some(output) = output else {
+        let hit_scores = vec![0.0; truths.len()];
+        let nothing = vec![0.0; VOXEL_THRESHOLDS.len()];
+        let (dice, false_share) = if infected { (nothing, vec![]) } else { (vec![], nothing) };
+        return Ok(Outcome { infected, hit_scores, dice, false_share, ..Outcome::default() });
+    };
+    let proposed: Vec<Box3> = output.proposals.iter().map(|p| p.0).collect();
+    let found: Vec<(Box3, f32)> = clipped_to_lungs(&lungs.mask, &proposed)
+        .iter()
+        .map(|(i, b)| (lungs.mask.geometry.box_mm(b), output.proposals[*i].1))
+        .collect();
     let best = |r: &Box3| found.iter().filter(|(b, _)| is_hit(b, r)).map(|p| p.1).fold(0.0, f32::max);
-    let anchors = anchor_boxes(&recipe.anchors, feature_grid(&recipe.anchors, grid), grid);
-    let matches = match_anchors(&anchors, &scan.regions, config.positive_iou, config.negative_iou);
-    let (codes, _) = offsets.data.as_chunks::<6>();
-    let positive = anchors.iter().zip(matches).zip(codes).filter_map(|((anchor, m), code)| match m {
-        AnchorMatch::Positive(t) => {
-            let truth = &scan.regions[t];
-            Some((decode(anchor, code).iou(truth), anchor.iou(truth)))
-        }
-        _ => None,
-    });
-    let (dice, false_share) = voxel_scores(&voxels.data, &flags.data);
+    let grid = &output.infection.geometry;
+    let on_grid = |mask| resample_nearest(mask, grid).data;
+    let (dice, false_share) =
+        voxel_scores(&output.infection.data, &on_grid(&lungs.mask), &on_grid(&phantom.infection));
     Ok(Outcome {
+        infected,
         scores: found.iter().map(|p| p.1).collect(),
-        hit_scores: scan.regions.iter().map(best).collect(),
-        ious: positive.collect(),
+        hit_scores: truths.iter().map(best).collect(),
+        ious: box_ious(config, &output, &truths),
         dice,
         false_share,
     })
 }
 
+/// IoU with its truth of each positive anchor: of the box decoded from it, and of the bare anchor.
+fn box_ious(config: &DetectorConfig, output: &DetectorOutput, truths: &[Box3]) -> Vec<(f64, f64)> {
+    let recipe = config.proposals(LEAST_SCORE, 0.0);
+    let grid = &output.infection.geometry;
+    let anchors = anchor_boxes(&recipe.anchors, feature_grid(&recipe.anchors, grid), grid);
+    let matches = match_anchors(&anchors, truths, config.positive_iou, config.negative_iou);
+    let (codes, _) = output.offsets.as_chunks::<6>();
+    let ious = anchors.iter().zip(matches).zip(codes).filter_map(|((anchor, m), code)| match m {
+        AnchorMatch::Positive(t) => Some((decode(anchor, code).iou(&truths[t]), anchor.iou(&truths[t]))),
+        _ => None,
+    });
+    ious.collect()
+}
+
 /// Dice at each threshold within the lungs found; the share called infected where nothing is.
-fn voxel_scores(logits: &[f32], flags: &[u8]) -> (Vec<f64>, Vec<f64>) {
+fn voxel_scores(probability: &[f32], lungs: &[u8], infection: &[u8]) -> (Vec<f64>, Vec<f64>) {
     let n = VOXEL_THRESHOLDS.len();
     let (mut called, mut common) = (vec![0u64; n], vec![0u64; n]);
     let (mut infected, mut lung) = (0u64, 0u64);
-    for (&logit, &flag) in logits.iter().zip(flags).filter(|(_, f)| **f & LUNG != 0) {
-        let (p, truth) = (sigmoid(logit), u64::from(flag & INFECTED != 0));
+    for ((&p, _), &truth) in probability.iter().zip(lungs).zip(infection).filter(|((_, l), _)| **l != 0) {
+        let truth = u64::from(truth != 0);
         lung += 1;
         infected += truth;
         // Thresholds rise: all up to this one call the voxel infected.
@@ -172,7 +179,7 @@ fn choose(outcomes: &[Outcome], recall: f64, allowed: f64) -> Scored {
     let passing = |s: &[f32]| s.iter().filter(|s| **s >= threshold).count() as f64;
     let dice_at = |k: usize| mean(outcomes.iter().filter_map(|o| o.dice.get(k).copied()));
     let best = (0..VOXEL_THRESHOLDS.len()).max_by(|&a, &b| dice_at(a).total_cmp(&dice_at(b))).unwrap_or(8);
-    let clean = || outcomes.iter().filter(|o| o.hit_scores.is_empty());
+    let clean = || outcomes.iter().filter(|o| !o.infected);
     Scored {
         score_threshold: threshold,
         voxel_threshold: VOXEL_THRESHOLDS[best],
@@ -205,6 +212,7 @@ mod tests {
 
     fn outcomes() -> Vec<Outcome> {
         let sick = Outcome {
+            infected: true,
             scores: vec![0.9, 0.8, 0.5, 0.3],
             hit_scores: vec![0.9, 0.5],
             ious: vec![(0.6, 0.4)],

@@ -23,7 +23,8 @@ mod weights;
 pub use error::{NetsError, Result};
 pub use exec::Executor;
 pub use manifest::{
-    AnchorSpec, Calibration, InputRecipe, ModelManifest, PatchRecipe, Preprocessing, ProposalRecipe, Role,
+    AnchorSpec, Calibration, InputRecipe, Interpolation, ModelManifest, PatchRecipe, Preprocessing,
+    ProposalRecipe, Role,
 };
 pub use model::{FORMAT, Model, Precision};
 pub use shape::{Shape, Source};

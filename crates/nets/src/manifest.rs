@@ -68,14 +68,30 @@ pub struct PatchRecipe {
     pub distance_scale: f32,
 }
 
+/// How a scan is brought onto the detector's grid.
+///
+/// An interpolation that this program does not know is refused, so that a network is never fed
+/// another way than it was trained.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Interpolation {
+    /// The mean weighted by overlap along axes where the grid is coarser than the scan, linear along
+    /// the others. What files that do not name one were trained with.
+    #[default]
+    AreaMean,
+}
+
 /// Preprocessing of one role.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "role", rename_all = "kebab-case")]
 pub enum Preprocessing {
     /// Whole lungs on a grid of this spacing, then proposals.
     Detector {
-        /// Spacing of the grid, mm (x, y, z), sampled trilinearly.
+        /// Spacing of the grid, mm (x, y, z).
         spacing_mm: [f64; 3],
+        /// How the scan is sampled on it.
+        #[serde(default)]
+        interpolation: Interpolation,
         /// From HU to the input channel.
         input: InputRecipe,
         /// From outputs to proposals.

@@ -111,6 +111,19 @@ fn with_weights(change: impl FnOnce(&mut Weights)) -> String {
 }
 
 #[test]
+fn a_file_that_names_no_interpolation_was_trained_with_the_mean_and_an_unknown_one_is_refused() {
+    let named = serde_json::to_value(manifest(&specs::location_attention(3, 1))).unwrap();
+    assert_eq!(named["preprocessing"]["interpolation"], "area-mean");
+    let read = serde_json::from_value::<pleura_nets::ModelManifest>;
+    let mut unnamed = named.clone();
+    unnamed["preprocessing"].as_object_mut().unwrap().remove("interpolation").unwrap();
+    assert_eq!(read(unnamed).unwrap(), read(named.clone()).unwrap());
+    let mut unknown = named;
+    unknown["preprocessing"]["interpolation"] = "trilinear".into();
+    assert!(read(unknown).unwrap_err().to_string().contains("trilinear"));
+}
+
+#[test]
 fn weights_that_do_not_fit_are_refused_by_name() {
     let has =
         |message: String, words: [&str; 2]| assert!(words.iter().all(|w| message.contains(w)), "{message}");

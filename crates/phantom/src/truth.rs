@@ -1,21 +1,29 @@
 //! Truth regions from labels.
 
 use crate::types::TruthRegion;
-use pleura_volume::{Connectivity, Mask, VoxelBox, connected_components};
+use pleura_volume::{Components, Connectivity, Geometry, Mask, VoxelBox, component_boxes, connected_components};
 
 /// Largest edge of a truth region, mm (contract).
 pub const MAX_EDGE_MM: f64 = 60.0;
 /// Smallest region that counts, ml (ours).
 pub const MIN_VOLUME_ML: f64 = 0.1;
 
-/// Connected components (26 neighbours) of the nonzero voxels, those longer than 60 mm cut into
-/// equal parts along each long edge, each part's box drawn tight around its voxels. Parts under
-/// 0.1 ml are dropped. Ordered by component, then part (z slowest).
+/// Connected components (26 neighbours) of the nonzero voxels as [`regions_of`] cuts them, without
+/// those under 0.1 ml.
 pub fn truth_regions(infection: &Mask) -> Vec<TruthRegion> {
-    let g = &infection.geometry;
     let Some(around) = infection.bounding_box(|v| v != 0) else { return Vec::new() };
     let components = connected_components(&infection.cropped(&around), Connectivity::TwentySix);
-    let boxes = pleura_volume::component_boxes(&components);
+    let mut found = regions_of(&components, &infection.geometry, around.min);
+    found.retain(|r| r.volume_ml >= MIN_VOLUME_ML);
+    found
+}
+
+/// A region for each label, those longer than 60 mm cut into equal parts along each long edge, each
+/// part's box drawn tight around its voxels. Ordered by label, then part (z slowest).
+///
+/// The labels are those of a box of voxels of the grid `g` that starts at its voxel `first`.
+pub fn regions_of(components: &Components, g: &Geometry, first: [usize; 3]) -> Vec<TruthRegion> {
+    let boxes = component_boxes(components);
     let parts: Vec<[usize; 3]> = boxes
         .iter()
         .map(|b| {
@@ -32,7 +40,7 @@ pub fn truth_regions(infection: &Mask) -> Vec<TruthRegion> {
     }
     let empty = VoxelBox { min: [usize::MAX; 3], max: [0; 3] };
     let mut found = vec![(empty, 0usize); starts[parts.len()]];
-    let [nx, ny, _] = around.size();
+    let [nx, ny, _] = components.labels.size();
     for (i, &label) in components.labels.data.iter().enumerate() {
         if label == 0 {
             continue;
@@ -44,22 +52,21 @@ pub fn truth_regions(infection: &Mask) -> Vec<TruthRegion> {
         let part: [usize; 3] = std::array::from_fn(|a| (v[a] - b.min[a]) * n[a] / size[a].max(1));
         let entry = &mut found[starts[label] + (part[2] * n[1] + part[1]) * n[0] + part[0]];
         let b = &mut entry.0;
-        b.min = std::array::from_fn(|a| b.min[a].min(around.min[a] + v[a]));
-        b.max = std::array::from_fn(|a| b.max[a].max(around.min[a] + v[a] + 1));
+        b.min = std::array::from_fn(|a| b.min[a].min(first[a] + v[a]));
+        b.max = std::array::from_fn(|a| b.max[a].max(first[a] + v[a] + 1));
         entry.1 += 1;
     }
     found
         .into_iter()
         .filter(|(_, n)| *n > 0)
         .map(|(b, n)| TruthRegion { box_mm: g.box_mm(&b), volume_ml: n as f64 * g.voxel_ml() })
-        .filter(|r| r.volume_ml >= MIN_VOLUME_ML)
         .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pleura_volume::{Geometry, Volume};
+    use pleura_volume::Volume;
 
     #[test]
     fn a_long_bar_is_cut_into_equal_parts_and_specks_are_dropped() {

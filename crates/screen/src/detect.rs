@@ -5,7 +5,7 @@ use crate::models::LoadedDetector;
 use pleura_lungs::RIGHT;
 use pleura_nets::boxes::{proposals, sigmoid};
 use pleura_nets::specs::{OBJECTNESS, OFFSETS, VOXEL};
-use pleura_nets::{InputRecipe, NetsError, Tensor};
+use pleura_nets::{InputRecipe, Interpolation, NetsError, Tensor};
 use pleura_volume::{
     Box3, Geometry, Mask, Progress, Volume, VoxelBox, resample_linear_f32, resample_mean, resample_nearest,
 };
@@ -71,8 +71,8 @@ pub fn detector_grid(lungs: &Mask, spacing_mm: [f64; 3], step: [usize; 3]) -> Op
     Some(Geometry { size, origin_mm: about.to_lps(first), ..about })
 }
 
-/// The detector's input channel `[z, y, x]` on `grid`: the area-weighted mean of the scan where the
-/// grid is coarser, trilinear where it is not; then window and mask of the recipe.
+/// The detector's input channel `[z, y, x]` on `grid`: the scan sampled as its model file says, then
+/// window and mask of the recipe.
 ///
 /// # Errors
 /// None in practice: the mask is made on the same grid.
@@ -80,17 +80,60 @@ pub fn detector_input(
     volume: &Volume<i16>,
     lungs: &Mask,
     grid: &Geometry,
+    interpolation: Interpolation,
     input: &InputRecipe,
 ) -> Result<Vec<f32>> {
-    let scan = resample_mean(volume, grid, BEYOND_HU);
+    let scan = match interpolation {
+        Interpolation::AreaMean => resample_mean(volume, grid, BEYOND_HU),
+    };
     Ok(input.apply(&scan, Some(&resample_nearest(lungs, grid)))?)
+}
+
+/// What the network says of a scan, before anything is left out.
+#[derive(Debug, Clone)]
+pub struct DetectorOutput {
+    /// Proposals of at least the recipe's score, thinned, best first; anywhere in the lungs' box.
+    pub proposals: Vec<(Box3, f32)>,
+    /// Box offsets of every anchor, in the order of `pleura_nets::boxes::anchor_boxes`.
+    pub offsets: Vec<f32>,
+    /// Probability of infection on the detector's grid.
+    pub infection: Volume<f32>,
+}
+
+/// Runs the detector on the box of the lungs; `None` without lungs.
+///
+/// # Errors
+/// As [`detect`].
+pub fn run_detector(
+    volume: &Volume<i16>,
+    lungs: &Mask,
+    detector: &LoadedDetector,
+    progress: &dyn Progress,
+) -> Result<Option<DetectorOutput>> {
+    let [sz, sy, sx] = detector.executor.spec().total_stride()?;
+    let Some(grid) = detector_grid(lungs, detector.spacing_mm, [sx, sy, sz]) else { return Ok(None) };
+    let cells = grid.size.iter().map(|&n| n as u128).product();
+    if cells > MOST_CELLS {
+        return Err(Error::TooLarge { cells, most: MOST_CELLS });
+    }
+    let channel = detector_input(volume, lungs, &grid, detector.interpolation, &detector.input)?;
+    let [nx, ny, nz] = grid.size;
+    let size = [nz, ny, nx];
+    let tiling = detector.executor.fitting_tile(size, HALO, DETECTOR_BYTES)?;
+    let mut outputs = detector.executor.run_tiled(&channel, size, tiling, progress)?;
+    drop(channel);
+    let names = &detector.executor.spec().outputs;
+    let mut output = |name: &str| taken(names, &mut outputs, name);
+    let (objectness, offsets, voxels) = (output(OBJECTNESS)?, output(OFFSETS)?, output(VOXEL)?);
+    let proposals = proposals(&objectness, &offsets, &detector.proposals, &grid)?;
+    let infection = Volume { geometry: grid, data: voxels.into_par_iter().map(sigmoid).collect() };
+    Ok(Some(DetectorOutput { proposals, offsets, infection }))
 }
 
 /// Runs the detector on a scan whose lungs are known.
 ///
-/// Proposals come from the region proposal head alone. Kept are those whose centre lies in the
-/// lungs or of whose box a quarter is lung (ours); they are clipped to the lung voxels inside. The
-/// voxel head gives the infected voxels.
+/// Proposals come from the region proposal head alone. Kept are those that [`clip_to_lungs`] keeps,
+/// as it clips them. The voxel head gives the infected voxels.
 ///
 /// # Errors
 /// [`Error::TooLarge`] where the detector's grid would not fit into memory; [`Error::Network`] when
@@ -101,34 +144,19 @@ pub fn detect(
     detector: &LoadedDetector,
     progress: &dyn Progress,
 ) -> Result<Detection> {
-    let [sz, sy, sx] = detector.executor.spec().total_stride()?;
-    let nothing = || Mask::filled(volume.geometry.clone(), 0);
-    let Some(grid) = detector_grid(lungs, detector.spacing_mm, [sx, sy, sz]) else {
-        return Ok(Detection { candidates: Vec::new(), infection: nothing() });
+    let Some(found) = run_detector(volume, lungs, detector, progress)? else {
+        let infection = Mask::filled(volume.geometry.clone(), 0);
+        return Ok(Detection { candidates: Vec::new(), infection });
     };
-    let cells = grid.size.iter().map(|&n| n as u128).product();
-    if cells > MOST_CELLS {
-        return Err(Error::TooLarge { cells, most: MOST_CELLS });
-    }
-    let channel = detector_input(volume, lungs, &grid, &detector.input)?;
-    let [nx, ny, nz] = grid.size;
-    let size = [nz, ny, nx];
-    let tiling = detector.executor.fitting_tile(size, HALO, DETECTOR_BYTES)?;
-    let outputs = detector.executor.run_tiled(&channel, size, tiling, progress)?;
-    drop(channel);
-    let names = &detector.executor.spec().outputs;
-    let output = |name: &str| named(names, &outputs, name);
-    let boxes = proposals(&output(OBJECTNESS)?.data, &output(OFFSETS)?.data, &detector.proposals, &grid)?;
-    let voxels =
-        Volume { geometry: grid, data: output(VOXEL)?.data.par_iter().map(|&v| sigmoid(v)).collect() };
-    let infection = infected(lungs, &voxels, detector.proposals.voxel_threshold);
-    let candidates = candidates(volume, lungs, &infection, &boxes);
+    let infection = infected(lungs, &found.infection, detector.proposals.voxel_threshold);
+    let candidates = candidates(volume, lungs, &infection, &found.proposals);
     Ok(Detection { candidates, infection })
 }
 
-fn named<'a>(names: &[String], outputs: &'a [Tensor], name: &str) -> Result<&'a Tensor> {
-    let found = names.iter().position(|n| n == name).and_then(|i| outputs.get(i));
-    Ok(found.ok_or_else(|| NetsError::Input(format!("the network has no output `{name}`")))?)
+fn taken(names: &[String], outputs: &mut [Tensor], name: &str) -> Result<Vec<f32>> {
+    let found = names.iter().position(|n| n == name).and_then(|i| outputs.get_mut(i));
+    let found = found.ok_or_else(|| NetsError::Input(format!("the network has no output `{name}`")))?;
+    Ok(std::mem::take(&mut found.data))
 }
 
 /// Lung voxels whose interpolated probability of infection reaches the threshold.
@@ -156,42 +184,66 @@ fn infected(lungs: &Mask, probability: &Volume<f32>, threshold: f32) -> Mask {
     mask
 }
 
-/// The proposals that lie in the lungs, best first, each box of voxels once.
-fn candidates(volume: &Volume<i16>, lungs: &Mask, infection: &Mask, boxes: &[(Box3, f32)]) -> Vec<Candidate> {
-    let found: Vec<Option<Candidate>> = boxes
-        .par_iter()
-        .map(|(b, score)| candidate(volume, lungs, infection, b, f64::from(*score)))
-        .collect();
+/// The boxes that lie in the lungs as [`clip_to_lungs`] leaves them, in order, each box of voxels
+/// once: the first of equals. With each the place of its box in `boxes`.
+pub fn clipped_to_lungs(lungs: &Mask, boxes: &[Box3]) -> Vec<(usize, VoxelBox)> {
+    let clipped: Vec<Option<VoxelBox>> = boxes.par_iter().map(|b| clip_to_lungs(lungs, b)).collect();
     let mut seen = HashSet::new();
-    found.into_iter().flatten().filter(|c| seen.insert(c.box_voxels)).collect()
+    let kept = clipped.into_iter().enumerate().filter_map(|(i, b)| Some((i, b?)));
+    kept.filter(|(_, b)| seen.insert(*b)).collect()
 }
 
-/// One proposal clipped to its lung voxels; `None` when it does not lie in the lungs.
+/// The voxel box of a proposal, clipped to the lung voxels in it; `None` when it does not lie in
+/// the lungs: its centre is no lung and less than a quarter of its box is (ours).
+///
+/// `proposal` in LPS mm. Whatever screening classifies went through here, and so does every box
+/// that a classifier is taught or judged on.
+pub fn clip_to_lungs(lungs: &Mask, proposal: &Box3) -> Option<VoxelBox> {
+    let geometry = &lungs.geometry;
+    let whole = geometry.voxel_box(proposal);
+    let (mut extent, mut lung) = (VoxelBox { min: [usize::MAX; 3], max: [0; 3] }, 0usize);
+    each_lung_voxel(lungs, &whole, |at, _, _| {
+        lung += 1;
+        for a in 0..3 {
+            extent.min[a] = extent.min[a].min(at[a]);
+            extent.max[a] = extent.max[a].max(at[a] + 1);
+        }
+    });
+    let share = lung as f64 / whole.size().iter().product::<usize>() as f64;
+    let inside = share >= LEAST_LUNG_SHARE || holds(lungs, geometry.to_index(proposal.center()));
+    (lung > 0 && inside).then_some(extent)
+}
+
+/// The proposals that lie in the lungs, best first, measured.
+fn candidates(volume: &Volume<i16>, lungs: &Mask, infection: &Mask, boxes: &[(Box3, f32)]) -> Vec<Candidate> {
+    let proposed: Vec<Box3> = boxes.iter().map(|b| b.0).collect();
+    let measured = |(i, b): (usize, VoxelBox)| candidate(volume, lungs, infection, b, f64::from(boxes[i].1));
+    clipped_to_lungs(lungs, &proposed).into_par_iter().map(measured).collect()
+}
+
+/// Measures a box that holds lung voxels.
 fn candidate(
     volume: &Volume<i16>,
     lungs: &Mask,
     infection: &Mask,
-    proposal: &Box3,
+    box_voxels: VoxelBox,
     score: f64,
-) -> Option<Candidate> {
-    let geometry = &lungs.geometry;
-    let whole = geometry.voxel_box(proposal);
-    if whole.is_empty() {
-        return None;
-    }
-    let inside = tally(volume, lungs, infection, &whole)?;
-    let share = inside.lung as f64 / whole.size().iter().product::<usize>() as f64;
-    if share < LEAST_LUNG_SHARE && !holds(lungs, geometry.to_index(proposal.center())) {
-        return None;
-    }
-    Some(Candidate {
-        box_mm: geometry.box_mm(&inside.extent),
-        box_voxels: inside.extent,
+) -> Candidate {
+    let (mut lung, mut right, mut infected, mut sum_hu) = (0usize, 0usize, 0usize, 0i64);
+    each_lung_voxel(lungs, &box_voxels, |_, offset, label| {
+        lung += 1;
+        right += usize::from(label == RIGHT);
+        infected += usize::from(infection.data[offset] != 0);
+        sum_hu += i64::from(volume.data[offset]);
+    });
+    Candidate {
+        box_mm: lungs.geometry.box_mm(&box_voxels),
+        box_voxels,
         score,
-        right: 2 * inside.right >= inside.lung,
-        volume_ml: inside.infected as f64 * geometry.voxel_ml(),
-        mean_hu: inside.sum_hu as f64 / inside.lung as f64,
-    })
+        right: 2 * right >= lung,
+        volume_ml: infected as f64 * lungs.geometry.voxel_ml(),
+        mean_hu: sum_hu as f64 / lung as f64,
+    }
 }
 
 /// Whether the voxel that holds a point is lung.
@@ -201,38 +253,19 @@ fn holds(lungs: &Mask, index: [f64; 3]) -> bool {
     (0..3).all(|a| at[a] >= 0.0 && at[a] < size[a] as f64) && lungs.at(at.map(|i| i as usize)) != 0
 }
 
-/// The lung voxels of a box.
-struct Tally {
-    lung: usize,
-    right: usize,
-    infected: usize,
-    sum_hu: i64,
-    extent: VoxelBox,
-}
-
-fn tally(volume: &Volume<i16>, lungs: &Mask, infection: &Mask, b: &VoxelBox) -> Option<Tally> {
-    let nowhere = VoxelBox { min: [usize::MAX; 3], max: [0; 3] };
-    let mut t = Tally { lung: 0, right: 0, infected: 0, sum_hu: 0, extent: nowhere };
+/// Calls `with` place, offset and label of each lung voxel of a box.
+fn each_lung_voxel(lungs: &Mask, b: &VoxelBox, mut with: impl FnMut([usize; 3], usize, u8)) {
     for z in b.min[2]..b.max[2] {
         for y in b.min[1]..b.max[1] {
             let start = lungs.offset([0, y, z]);
             for x in b.min[0]..b.max[0] {
                 let label = lungs.data[start + x];
-                if label == 0 {
-                    continue;
-                }
-                t.lung += 1;
-                t.right += usize::from(label == RIGHT);
-                t.infected += usize::from(infection.data[start + x] != 0);
-                t.sum_hu += i64::from(volume.data[start + x]);
-                for (a, v) in [x, y, z].into_iter().enumerate() {
-                    t.extent.min[a] = t.extent.min[a].min(v);
-                    t.extent.max[a] = t.extent.max[a].max(v + 1);
+                if label != 0 {
+                    with([x, y, z], start + x, label);
                 }
             }
         }
     }
-    (t.lung > 0).then_some(t)
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! The screening pipeline: candidates, patches, votes, noisy-or.
 //!
 //! [`screen`] is the whole way; its steps are public because training prepares its data with the
-//! same code: [`detector_grid`] and [`detector_input`] before the detector, [`patch_sites`] and
-//! [`cut_patch`] before the classifier.
+//! same code: [`detector_grid`] and [`detector_input`] before the detector, [`clip_to_lungs`] behind
+//! it, [`patch_sites`] and [`cut_patch`] before the classifier, [`region`], [`findings`] and
+//! [`verdict`] behind that.
 
 mod case;
 mod classify;
@@ -16,11 +17,14 @@ mod vote;
 
 pub use case::{Case, Finding, LungFacts, Patch, Profile, Region, SideFacts, StageTimes, Verdict};
 pub use classify::classify;
-pub use detect::{Candidate, Detection, MARGIN_MM, detect, detector_grid, detector_input};
+pub use detect::{
+    Candidate, Detection, DetectorOutput, MARGIN_MM, clip_to_lungs, clipped_to_lungs, detect, detector_grid,
+    detector_input, run_detector,
+};
 pub use error::{Error, Result, role_name};
 pub use models::{LoadedClassifier, LoadedDetector, ModelFacts, Models};
 pub use patch::{PatchSite, cut_patch, distances_from_edge, patch_sites};
-pub use pipeline::{CONSOLIDATION_HU, LEAST_SLICES, Options, screen};
+pub use pipeline::{CONSOLIDATION_HU, LEAST_SLICES, Options, analysable, region, screen};
 // A case holds the lungs it was found in: whoever reads one can name their parts.
 pub use pleura_lungs::{LEFT, LungStatus, Lungs, RIGHT};
 pub use verdict::{IRRELEVANT, TIE, findings, verdict};

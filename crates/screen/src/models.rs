@@ -4,7 +4,8 @@ use crate::error::{Error, Result};
 use crate::verdict::IRRELEVANT;
 use pleura_nets::specs::{OBJECTNESS, OFFSETS, VOXEL};
 use pleura_nets::{
-    Calibration, Executor, InputRecipe, Model, PatchRecipe, Preprocessing, ProposalRecipe, Role, Shape,
+    Calibration, Executor, InputRecipe, Interpolation, Model, PatchRecipe, Preprocessing, ProposalRecipe,
+    Role, Shape,
 };
 
 /// What a report says of a model.
@@ -30,6 +31,8 @@ pub struct LoadedDetector {
     pub executor: Executor,
     /// Spacing of its grid, mm (x, y, z).
     pub spacing_mm: [f64; 3],
+    /// How the scan is sampled on it.
+    pub interpolation: Interpolation,
     /// From HU to the input channel.
     pub input: InputRecipe,
     /// From outputs to proposals.
@@ -84,7 +87,9 @@ impl LoadedDetector {
     pub fn new(model: Model) -> Result<Self> {
         let facts = facts(&model, Role::Detector);
         let refuse = |reason: &str| Err(refused(&facts, reason));
-        let Preprocessing::Detector { spacing_mm, input, proposals } = model.manifest.preprocessing else {
+        let Preprocessing::Detector { spacing_mm, interpolation, input, proposals } =
+            model.manifest.preprocessing
+        else {
             return refuse("it is not a detector");
         };
         if !spacing_mm.iter().all(|s| (0.3..=10.0).contains(s)) {
@@ -109,7 +114,7 @@ impl LoadedDetector {
             return refuse("it lacks the proposal head or the voxel head");
         }
         let executor = Executor::new(&model.manifest.spec, &model.weights)?;
-        Ok(Self { facts, executor, spacing_mm, input, proposals })
+        Ok(Self { facts, executor, spacing_mm, interpolation, input, proposals })
     }
 }
 

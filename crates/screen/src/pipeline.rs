@@ -58,10 +58,9 @@ pub fn screen(
     let mut clock = Clock(Instant::now());
     let mut times = StageTimes::default();
     let lungs = pleura_lungs::find(volume, &options.lungs, progress)?;
-    let not_usable = not_usable(&lungs);
     times.lungs = clock.lap();
-    if !not_usable.is_empty() {
-        return Ok(not_analysable(volume, lungs, models, options.profile, not_usable, times));
+    if !analysable(&lungs) {
+        return Ok(not_analysable(volume, lungs, models, options.profile, times));
     }
 
     let Detection { candidates, infection } = detect(volume, &lungs.mask, &models.detector, progress)?;
@@ -105,11 +104,13 @@ impl Clock {
     }
 }
 
-/// Why the lungs cannot be analysed; empty when they can.
+/// Whether the networks are run at all: lungs were found and are plausible.
+pub fn analysable(lungs: &Lungs) -> bool {
+    lungs.status != LungStatus::NotFound && lungs.implausible.is_empty()
+}
+
+/// Why the lungs cannot be analysed.
 fn not_usable(lungs: &Lungs) -> Vec<String> {
-    if lungs.status != LungStatus::NotFound && lungs.implausible.is_empty() {
-        return Vec::new();
-    }
     // What rules them out comes first; the rest may explain it.
     let rest = lungs.reasons.iter().filter(|r| !lungs.implausible.contains(r));
     lungs.implausible.iter().chain(rest).cloned().collect()
@@ -120,10 +121,10 @@ fn not_analysable(
     lungs: Lungs,
     models: &Models,
     profile: Profile,
-    reasons: Vec<String>,
     times: StageTimes,
 ) -> Case {
     let infection = Mask::filled(volume.geometry.clone(), 0);
+    let reasons = not_usable(&lungs);
     Case {
         classes: models.classifier.classes.clone(),
         profile,
@@ -138,8 +139,8 @@ fn not_analysable(
     }
 }
 
-/// A candidate and the vote of its patches.
-fn region(candidate: Candidate, patches: [Patch; 3]) -> Region {
+/// The region that a candidate and the vote of its patches (caudal, centre, cranial) make.
+pub fn region(candidate: Candidate, patches: [Patch; 3]) -> Region {
     let votes = [0, 1, 2].map(|i| PatchVote { class: patches[i].class, confidence: patches[i].confidence });
     let (class, confidence) = vote(&votes);
     Region {

@@ -4,8 +4,8 @@
 #![allow(dead_code, clippy::unwrap_used)]
 
 use pleura_nets::{
-    AnchorSpec, FORMAT, InputRecipe, Layer, ModelManifest, NetSpec, Op, Preprocessing, ProposalRecipe, Shape,
-    Source, Tensor, Weights, specs,
+    AnchorSpec, FORMAT, InputRecipe, Interpolation, Layer, ModelManifest, NetSpec, Op, Preprocessing,
+    ProposalRecipe, Shape, Source, Tensor, Weights, specs,
 };
 
 /// A number in 0..1 from a stream and a place in it (a Murmur-style mixer on 32 bits).
@@ -262,6 +262,7 @@ pub fn manifest(spec: &NetSpec) -> ModelManifest {
         spec: spec.clone(),
         preprocessing: Preprocessing::Detector {
             spacing_mm: [2.0; 3],
+            interpolation: Interpolation::AreaMean,
             input: InputRecipe { low_hu: -1000.0, high_hu: 400.0, outside_hu: Some(40.0), mask_margin: 2 },
             proposals: recipe(),
         },

@@ -3,8 +3,8 @@
 
 use pleura_nets::specs::{location_attention, resnet18, vnet_ir_rpn};
 use pleura_nets::{
-    AnchorSpec, Calibration, FORMAT, InputRecipe, Model, ModelManifest, NetSpec, PatchRecipe, Preprocessing,
-    ProposalRecipe, Weights,
+    AnchorSpec, Calibration, FORMAT, InputRecipe, Interpolation, Model, ModelManifest, NetSpec, PatchRecipe,
+    Preprocessing, ProposalRecipe, Weights,
 };
 use pleura_volume::{Geometry, Volume};
 use std::collections::BTreeMap;
@@ -74,7 +74,12 @@ pub fn detector(change: impl Fn(&mut Weights)) -> Model {
         max_proposals: 8,
         voxel_threshold: 0.01,
     };
-    let preprocessing = Preprocessing::Detector { spacing_mm: [5.0; 3], input: input(), proposals };
+    let preprocessing = Preprocessing::Detector {
+        spacing_mm: [5.0; 3],
+        interpolation: Interpolation::AreaMean,
+        input: input(),
+        proposals,
+    };
     model("random-detector", vnet_ir_rpn(&[8, 8, 16, 16], 2), preprocessing, change)
 }
 
