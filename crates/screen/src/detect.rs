@@ -204,9 +204,9 @@ pub fn clip_to_lungs(lungs: &Mask, proposal: &Box3) -> Option<VoxelBox> {
     let (mut extent, mut lung) = (VoxelBox { min: [usize::MAX; 3], max: [0; 3] }, 0usize);
     each_lung_voxel(lungs, &whole, |at, _, _| {
         lung += 1;
-        for a in 0..3 {
-            extent.min[a] = extent.min[a].min(at[a]);
-            extent.max[a] = extent.max[a].max(at[a] + 1);
+        for (a, &i) in at.iter().enumerate() {
+            extent.min[a] = extent.min[a].min(i);
+            extent.max[a] = extent.max[a].max(i + 1);
         }
     });
     let share = lung as f64 / whole.size().iter().product::<usize>() as f64;
