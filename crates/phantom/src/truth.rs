@@ -1,7 +1,9 @@
 //! Truth regions from labels.
 
 use crate::types::TruthRegion;
-use pleura_volume::{Components, Connectivity, Geometry, Mask, VoxelBox, component_boxes, connected_components};
+use pleura_volume::{
+    Components, Connectivity, Geometry, Mask, VoxelBox, component_boxes, connected_components,
+};
 
 /// Largest edge of a truth region, mm (contract).
 pub const MAX_EDGE_MM: f64 = 60.0;
