@@ -93,7 +93,7 @@ impl Holders {
             place -= share;
             place < 0.0
         });
-        let ((source, _), holders) = drawn.or_else(|| there().last())?;
+        let ((source, _), holders) = drawn.or_else(|| there().next_back())?;
         let case = &cases[*holders.get(rng.below(holders.len()))?];
         let fitting = || case.regions.iter().filter(|r| r.label == class && r.source == *source);
         fitting().nth(rng.below(fitting().count()))
