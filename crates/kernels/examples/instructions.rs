@@ -1,7 +1,7 @@
 //! One call of each kernel on one thread, to be counted: `instructions portable|avx2`.
 //! `bench/kernels/instructions.sh` runs this under callgrind, which counts by function.
 
-use pleura_kernels::{Act, Conv, Isa, MaxPool, Shape, UpConv};
+use pleura_kernels::{Act, Conv, Finish, Isa, MaxPool, Shape, UpConv};
 use std::error::Error;
 
 /// Makes a function of its own of each piece of work, so that a profile names it.
@@ -57,25 +57,27 @@ fn forward(isa: Isa, window: Window, xs: Shape, c_out: usize) {
     let conv = conv(window, xs, c_out);
     let (x, bias, mut y) = (vec![0.5; xs.len()], vec![0.1; c_out], vec![0.0; conv.output(xs).len()]);
     let packed = conv.pack(&weights(conv));
-    conv.forward_on(isa, &x, xs, &packed, Some(&bias), None, Act::Relu, &mut y);
+    let finish = Finish { bias: Some(&bias), residual: None, act: Act::Relu };
+    conv.forward(isa, &x, xs, &packed, &finish, &mut y);
 }
 
 fn up(isa: Isa, xs: Shape, c_out: usize) {
     let up = UpConv { c_in: xs.c, c_out };
     let (x, bias, mut y) = (vec![0.5; xs.len()], vec![0.1; c_out], vec![0.0; up.output(xs).len()]);
-    up.forward_on(isa, &x, xs, &up.pack(&vec![0.25; 8 * xs.c * c_out]), Some(&bias), Act::Relu, &mut y);
+    let finish = Finish { bias: Some(&bias), residual: None, act: Act::Relu };
+    up.forward(isa, &x, xs, &up.pack(&vec![0.25; 8 * xs.c * c_out]), &finish, &mut y);
 }
 
 fn input_gradient(isa: Isa, window: Window, xs: Shape, c_out: usize) {
     let conv = conv(window, xs, c_out);
     let (gy, mut gx) = (vec![0.5; conv.output(xs).len()], vec![0.0; xs.len()]);
-    conv.input_gradient_on(isa, &gy, xs, &weights(conv), &mut gx);
+    conv.input_gradient(isa, &gy, xs, &weights(conv), &mut gx);
 }
 
 fn weight_gradient(isa: Isa, window: Window, xs: Shape, c_out: usize) {
     let conv = conv(window, xs, c_out);
     let (x, gy, mut gw) = (vec![0.5; xs.len()], vec![0.5; conv.output(xs).len()], weights(conv));
-    conv.weight_gradient_on(isa, &x, xs, &gy, &mut gw, Some(&mut vec![0.0; c_out]));
+    conv.weight_gradient(isa, &x, xs, &gy, &mut gw, Some(&mut vec![0.0; c_out]));
 }
 
 fn max_pool(xs: Shape) {
