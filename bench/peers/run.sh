@@ -1,15 +1,17 @@
 #!/bin/sh
-# The networks beside PyTorch, ONNX Runtime and OpenVINO: the same weights and inputs.
+# The networks beside PyTorch, ONNX Runtime and OpenVINO: the same weights and inputs, in turns.
 #
-#   bench/peers/run.sh [check] [SCAN]    compares outputs only: odd sizes of every network
+#   bench/peers/run.sh [bench] [SCAN]    times everything; raw CSV and summary.md into bench/runs/
+#   bench/peers/run.sh check [SCAN]      compares outputs only: odd sizes of every network
 #   bench/peers/run.sh fixtures          PyTorch's outputs for the tests of crates/nets
 #
 # SCAN is a CT, anything that `pleura convert` reads; without it a phantom is used. Environment:
-# VENV (where the Python packages go; bench/peers/.venv), THREADS (2).
+# VENV (where the Python packages go; bench/peers/.venv), THREADS (2), ROUNDS (a factor of the rounds, 1),
+# ONLY (part of the name of the work to time), NOTE (a line for the summary, such as what else the machine did).
 set -eu
 cd "$(dirname "$0")/../.."
-what=check
-case "${1:-}" in check | fixtures) what=$1; shift ;; esac
+what=bench
+case "${1:-}" in bench | check | fixtures) what=$1; shift ;; esac
 venv=${VENV:-bench/peers/.venv}
 if ! "$venv/bin/python" -c 'import torch, onnx, onnxruntime, openvino, safetensors' 2>/dev/null; then
   python3 -m venv "$venv"
@@ -30,4 +32,9 @@ cargo build --quiet --release --locked -p pleura
 pleura=$target/release/pleura
 "$pleura" phantom --class covid-19 --seed 7 --out "$work/phantom" >&2
 "$pleura" convert "${1:-$work/phantom/ct}" "$work/scan.nii.gz" >&2
-"$venv/bin/python" bench/peers/check.py models "$work/made" "$programs" "$work/scan.nii.gz"
+if [ $what = check ]; then
+  "$venv/bin/python" bench/peers/check.py models "$work/made" "$programs" "$work/scan.nii.gz"
+  exit
+fi
+cargo build --quiet --release --locked -p pleura-nets-burn --example train_step
+"$venv/bin/python" bench/peers/bench.py models "$work/made" "$programs" "$work/scan.nii.gz" "$pleura" "$work/phantom/ct"
