@@ -29,12 +29,16 @@ fn weights(spec: &NetSpec) -> Weights {
 }
 
 #[test]
-fn evaluation_equals_the_executor_for_all_networks() {
+fn evaluation_equals_the_executor_for_all_networks_in_all_forms() {
     let cases = [
         (specs::vnet_ir_rpn(&[4, 6, 8, 10], 2), [1, 16, 8, 16, 1]),
+        (specs::vnet_ir_rpn(&[8, 9, 16], 1), [2, 4, 20, 12, 1]),
+        (specs::vnet_ir_rpn(&[4, 6, 8, 10, 12], 3), [1, 16, 48, 16, 1]),
         (specs::resnet18(3, 1), [2, 1, 32, 32, 1]),
-        (specs::location_attention(3, 1), [2, 1, 32, 32, 1]),
+        (specs::resnet18(2, 3), [1, 5, 29, 31, 1]),
+        (specs::location_attention(3, 1), [3, 1, 33, 47, 1]),
         (specs::location_attention(3, 3), [1, 3, 32, 32, 1]),
+        (every_op(), [2, 4, 6, 10, 2]),
     ];
     for (spec, shape) in cases {
         let w = weights(&spec);
@@ -49,7 +53,7 @@ fn evaluation_equals_the_executor_for_all_networks() {
         let theirs =
             Executor::new(&spec, &w).unwrap().run(&x, size, (!f.is_empty()).then_some(&f[..])).unwrap();
         for (a, b) in ours.iter().zip(&theirs) {
-            let top = b.data.iter().fold(1f32, |t, v| t.max(v.abs()));
+            let top = b.data.iter().fold(0f32, |t, v| t.max(v.abs()));
             for (a, b) in a.to_vec().unwrap().iter().zip(&b.data) {
                 assert!((a - b).abs() <= 1e-4 * top, "{}: {a} {b}", spec.name);
             }
