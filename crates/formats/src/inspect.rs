@@ -1,8 +1,7 @@
 //! What is in there, and what would be screened.
 
-use crate::dicom::choose::Series;
 use crate::dicom::pixels::syntax_name;
-use crate::dicom::read::{plan, without_localizers};
+use crate::dicom::series::Series;
 use crate::nifti;
 use crate::search::{Found, find};
 use crate::{InputFrame, Limits, Result, SourceFormat, Warning};
@@ -49,7 +48,9 @@ pub struct SeriesReport {
     pub warnings: Vec<Warning>,
     /// Whether this one would be screened.
     pub screened: bool,
-    /// Why, or why not.
+    /// Stable code of what keeps it from being screened, if anything does (docs/input.md).
+    pub code: Option<&'static str>,
+    /// Why it is screened, or why not.
     pub reason: String,
 }
 
@@ -84,14 +85,15 @@ pub fn inspect(paths: &[PathBuf], limits: &Limits) -> Result<Inspection> {
         }
         for study in &studies {
             number += 1;
-            // A damaged file beside it keeps the chosen series from being screened.
-            out.refused.extend(study.damage.clone());
             for (i, series) in study.series.iter().enumerate() {
-                let why = study.chosen.as_ref().filter(|c| c.0 == i).map(|c| match &study.damage {
-                    Some((_, reason)) => Err(reason.clone()),
-                    None => Ok(c.1.clone()),
-                });
-                out.series.extend(of_dicom(series, number, why));
+                let reason = match &study.choice {
+                    Some(choice) => choice.reasons[i].clone(),
+                    None => series.problem.as_ref().map(|p| p.text.clone()).unwrap_or_default(),
+                };
+                let damaged = series.problem.as_ref().filter(|p| p.code == "file-damaged");
+                out.refused.extend(damaged.and_then(|p| Some((series.culprit.clone()?, p.text.clone()))));
+                let screened = study.choice.as_ref().is_some_and(|c| c.index == i);
+                out.series.extend(of_dicom(series, number, screened, reason));
             }
         }
     }
@@ -126,19 +128,22 @@ fn of_nifti(path: &Path, study: usize) -> Result<SeriesReport> {
         slice_thickness_mm: None,
         warnings,
         screened: true,
+        code: None,
         reason: "a volume of its own".into(),
     })
 }
 
-/// `chosen` says why it is screened, or why it is not although it was chosen.
-fn of_dicom(
-    series: &Series,
-    study: usize,
-    chosen: Option<std::result::Result<String, String>>,
-) -> Option<SeriesReport> {
+fn of_dicom(series: &Series, study: usize, screened: bool, reason: String) -> Option<SeriesReport> {
     let h = series.speaker()?;
     let stated = |v: &String| (!v.is_empty()).then(|| v.clone());
-    let mut report = SeriesReport {
+    let oriented = series.oriented();
+    let mut warnings = series.warnings.clone();
+    if let Some(stack) = &series.stack {
+        warnings.extend(stack.warnings.iter().cloned());
+        crate::dicom::read::number_slices(&InputFrame::nearest(stack.geometry.clone()), &mut warnings);
+    }
+    let slices = series.headers.iter().filter(|h| h.is_image()).map(|h| h.pixels.frames).sum();
+    Some(SeriesReport {
         path: h.path.clone(),
         format: SourceFormat::Dicom,
         study,
@@ -148,39 +153,16 @@ fn of_dicom(
         series_instance_uid: stated(&h.series),
         kernel: h.kernel.clone(),
         scanner: h.scanner.clone(),
-        encoding: Some(syntax_name(&h.pixels.syntax)),
+        encoding: h.is_image().then(|| syntax_name(&h.pixels.syntax)),
         files: series.headers.len(),
-        slices: series.headers.iter().map(|h| h.pixels.frames).sum(),
-        size_voxels: None,
-        spacing_mm: None,
-        plane: None,
-        slice_thickness_mm: h.planes.as_ref().ok().and_then(|p| p.first()?.thickness),
-        warnings: vec![],
-        screened: false,
-        reason: "another series of the study is fitter".into(),
-    };
-    if let Some(problem) = &series.problem {
-        report.reason.clone_from(problem);
-        return Some(report);
-    }
-    let (headers, mut warnings) = without_localizers(series.headers.clone());
-    match headers.iter().find_map(|h| h.problem()).map_or_else(|| plan(&headers), Err) {
-        Err(reason) => report.reason = reason,
-        Ok(stack) => {
-            let frame = InputFrame::nearest(stack.geometry.clone());
-            let oriented = frame.oriented();
-            warnings.extend(series.dropped.iter().chain(&stack.warnings).cloned());
-            crate::dicom::read::number_slices(&frame, &mut warnings);
-            report.plane = Some(plane(&stack.geometry));
-            report.slices = stack.geometry.size[2];
-            (report.size_voxels, report.spacing_mm) = (Some(oriented.size), Some(oriented.spacing_mm));
-            match chosen {
-                Some(Ok(why)) => (report.screened, report.reason) = (true, why),
-                Some(Err(damage)) => report.reason = damage,
-                None => {}
-            }
-        }
-    }
-    report.warnings = warnings;
-    Some(report)
+        slices: series.stack.as_ref().map_or(slices, |s| s.geometry.size[2]),
+        size_voxels: oriented.as_ref().map(|g| g.size),
+        spacing_mm: oriented.as_ref().map(|g| g.spacing_mm),
+        plane: series.stack.as_ref().map(|s| plane(&s.geometry)),
+        slice_thickness_mm: h.planes().first().and_then(|p| p.thickness),
+        warnings,
+        screened,
+        code: series.problem.as_ref().map(|p| p.code),
+        reason,
+    })
 }

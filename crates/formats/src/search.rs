@@ -1,8 +1,12 @@
 //! What there is to read below some paths.
 
-use crate::dicom::choose::{Series, choose, studies};
-use crate::dicom::header::Header;
+use crate::dicom::choose::{Choice, choose};
+use crate::dicom::damage::Lost;
+use crate::dicom::directory;
+use crate::dicom::header::{Damage, Header};
 use crate::dicom::object::{Look, look};
+use crate::dicom::series::{Series, sort};
+use crate::dicom::{Problem, warning};
 use crate::nifti::{self, Kind};
 use crate::tree::{Tree, common_folder, name_below, unique};
 use crate::{Error, Limits, Result, Source, SourceFormat, Warning};
@@ -25,11 +29,8 @@ pub struct Search {
 /// One DICOM study, and what would be screened of it.
 pub(crate) struct Study {
     pub(crate) series: Vec<Series>,
-    /// Index of the series to screen, and why it.
-    pub(crate) chosen: Option<(usize, String)>,
-    /// A damaged file in the folder of that series, and what is wrong with it: a lost slice at
-    /// an end leaves no gap that would tell of it.
-    pub(crate) damage: Option<(PathBuf, String)>,
+    /// The series to screen, if any can be.
+    pub(crate) choice: Option<Choice>,
 }
 
 /// Studies and files found below one path.
@@ -43,14 +44,17 @@ pub(crate) struct Found {
     pub(crate) passed: Vec<(PathBuf, Warning)>,
 }
 
-/// Finds every scan below `paths`: files (.nii, .nii.gz, .hdr with .img, DICOM) and folders,
-/// searched recursively; one source per DICOM study and per NIfTI file. DICOM files named one by
-/// one are taken together. In folders, files that are no medical images are passed over; a
-/// damaged DICOM file in the folder of a chosen series refuses that series.
+/// Finds every scan below `paths`: files (.nii, .nii.gz, .hdr with .img, DICOM, DICOMDIR) and
+/// folders, searched recursively; one source per DICOM study and per NIfTI file. DICOM files named
+/// one by one are taken together, a DICOMDIR stands for the files that it names. In folders, files
+/// that are no medical images are passed over; a damaged DICOM file refuses the series that it
+/// belongs to.
 ///
-/// The series of a study is chosen by these rules, in this order: CT that can be read; axial;
-/// original; at least 150 mm long; the most slices; among nearly as many, the smoothest kernel,
-/// then the lowest series number. The others are listed in the source's warnings.
+/// The series of a study is chosen by these rules, in this order: CT that can be read and whose
+/// geometry can be trusted; coverage of the chest; original before derived; complete before
+/// mended; the class of slice spacing (3, 5.5, 10 mm); a smooth kernel before a sharp one; axial
+/// before other planes; the most slices; the lowest series number. The others are listed in the
+/// source's warnings.
 ///
 /// # Errors
 /// [`Error::NothingFound`] when `paths` is empty. What is wrong with single paths, such as more
@@ -73,28 +77,27 @@ pub fn find_sources(paths: &[PathBuf], limits: &Limits) -> Result<Search> {
         for study in &found.studies {
             match study.source(&found.root, &mut names) {
                 Ok(source) => search.sources.push(source),
+                // A study of nothing but reports is none to be screened.
+                Err(_) if !study.is_image() && found.studies.len() > 1 => {}
                 Err(e) => search.refused.push(e),
             }
         }
         for (path, warning) in found.passed {
-            match owner(&mut search.sources[first..], &path) {
-                Some(source) => source.warnings.push(warning),
-                None => search.warnings.push(warning),
+            let owners = owners(&mut search.sources[first..], &path);
+            if owners.is_empty() {
+                search.warnings.push(warning.clone());
             }
+            owners.into_iter().for_each(|source| source.warnings.push(warning.clone()));
         }
     }
     Ok(search)
 }
 
-/// The source that a file passed over belongs to: the only one there is, or the only one whose
-/// folder holds the file.
-fn owner<'a>(sources: &'a mut [Source], path: &Path) -> Option<&'a mut Source> {
-    if let [_] = sources {
-        return sources.first_mut();
-    }
-    let mut near = sources.iter_mut().filter(|s| path.starts_with(common_folder(&s.files)));
-    let source = near.next();
-    if near.next().is_some() { None } else { source }
+/// The sources that a file passed over may belong to: the only one there is, or those whose folder
+/// holds the file.
+fn owners<'a>(sources: &'a mut [Source], path: &Path) -> Vec<&'a mut Source> {
+    let only = sources.len() == 1;
+    sources.iter_mut().filter(|s| only || path.starts_with(common_folder(&s.files))).collect()
 }
 
 /// Looks at every path and sorts what is there.
@@ -109,6 +112,10 @@ pub(crate) fn find(paths: &[PathBuf], limits: &Limits) -> Vec<Found> {
             }
             Ok(_) => match nifti::kind(path) {
                 Some(kind) => all.push(named_nifti(path, kind)),
+                None if is_directory(path) => match directory::listed(path, limits) {
+                    Some(files) => all.push(medium(path, &files, limits)),
+                    None => all.push(Found::refused(path, not_an_image(path))),
+                },
                 None if look(path) == Look::Dicom => single_dicom.push(path.clone()),
                 None => all.push(Found::refused(path, not_an_image(path))),
             },
@@ -130,37 +137,26 @@ pub(crate) fn find(paths: &[PathBuf], limits: &Limits) -> Vec<Found> {
 }
 
 impl Study {
-    fn of(series: Vec<Series>, damaged: &[Error], stubs: &[PathBuf]) -> Self {
-        let chosen = choose(&series);
-        let files = chosen.iter().flat_map(|c| &series[c.0].headers).map(|h| h.path.as_path());
-        let files: Vec<&Path> = files.collect();
-        let folders: BTreeSet<Option<&Path>> = files.iter().map(|f| f.parent()).collect();
-        let kinds: BTreeSet<_> = files.iter().map(|f| (f.parent(), f.extension())).collect();
-        let broken = damaged.iter().find(|e| folders.contains(&e.path().parent()));
-        let stub = stubs.iter().find(|s| kinds.contains(&(s.parent(), s.extension())));
-        let empty = || "The file is empty or holds nothing but zeros, as after a copy that was broken off.";
-        let damage = broken.map(|e| (e.path().to_owned(), e.reason()));
-        let damage = damage.or_else(|| stub.map(|s| (s.clone(), empty().to_owned())));
-        let damage = damage.map(|(path, reason)| {
-            let advice = "It lies with the files of a series, which may lack this slice: copy the series again, \
-                          or take the file away if it does not belong to it.";
-            (path, format!("{reason} {advice}"))
-        });
-        Self { series, chosen, damage }
+    fn of(series: Vec<Series>) -> Self {
+        let choice = choose(&series);
+        Self { series, choice }
+    }
+
+    fn is_image(&self) -> bool {
+        self.series.iter().any(Series::is_image)
     }
 
     /// The chosen series as a source, or why there is none.
     fn source(&self, root: &Path, names: &mut BTreeSet<String>) -> Result<Source> {
-        let Some((chosen, _)) = self.chosen else { return Err(refusal(&self.series)) };
-        if let Some((path, reason)) = self.damage.clone() {
-            return Err(Error::Refused { path, reason });
-        }
-        let series = &self.series[chosen];
+        let Some(choice) = &self.choice else { return Err(refusal(&self.series)) };
+        let series = &self.series[choice.index];
         let files: Vec<PathBuf> = series.headers.iter().map(|h| h.path.clone()).collect();
         let folder = common_folder(&files);
         let name = unique(names, &name_below(root, &folder));
         let path = if let [file] = files.as_slice() { file.clone() } else { folder };
-        let warnings = series.dropped.iter().cloned().chain(others(&self.series, chosen)).collect();
+        // What reading finds anew is not told twice.
+        let left_out = series.warnings.iter().filter(|w| w.code == "unfit-file-dropped").cloned();
+        let warnings = left_out.chain(others(&self.series, choice)).collect();
         Ok(Source { path, name, format: SourceFormat::Dicom, files, warnings })
     }
 }
@@ -175,27 +171,43 @@ impl Found {
     }
 
     fn pass(&mut self, path: &Path, code: &str, message: String) {
-        self.passed.push((path.to_owned(), Warning { code: code.into(), message, slices: vec![] }));
+        self.passed.push((path.to_owned(), warning(code, message, vec![])));
     }
 
-    /// Reads the headers in parallel and sorts them into studies. Returns what is damaged and lies
-    /// with no chosen series.
+    /// Reads the headers in parallel and sorts them into studies. Returns what is damaged and
+    /// belongs to no series that could be told.
     fn dicom(&mut self, files: &[PathBuf], stubs: &[PathBuf], limits: &Limits) -> Vec<Error> {
-        let read: Vec<Result<Option<Header>>> = files.par_iter().map(|f| Header::read(f, limits)).collect();
+        let read: Vec<std::result::Result<Option<Header>, Damage>> =
+            files.par_iter().map(|f| Header::read(f, limits)).collect();
         let mut headers = Vec::new();
-        let mut damaged = Vec::new();
+        let mut damaged: Vec<Damage> = stubs.iter().map(|s| Damage::stub(s)).collect();
         for header in read {
             match header {
-                Ok(Some(h)) => headers.push(h),
-                Ok(None) => {}
-                Err(e) => damaged.push(e),
+                Ok(header) => headers.extend(header),
+                Err(damage) => damaged.push(damage),
             }
         }
-        self.studies = studies(headers).into_iter().map(|s| Study::of(s, &damaged, stubs)).collect();
-        let told: BTreeSet<&Path> =
-            self.studies.iter().filter_map(|s| s.damage.as_ref()?.0.parent()).collect();
-        damaged.retain(|e| e.path().parent().is_none_or(|folder| !told.contains(folder)));
-        damaged
+        let (lost, stray) = Lost::of(&headers, damaged);
+        self.studies = sort(headers)
+            .into_iter()
+            .map(|(study, series)| {
+                let of =
+                    |(uid, headers): (String, Vec<Header>)| Series::of(headers, lost.of_series(&study, &uid));
+                Study::of(series.into_iter().map(of).collect())
+            })
+            .collect();
+        let first = |s: &Study| s.series.iter().flat_map(|s| &s.headers).map(|h| h.path.clone()).min();
+        self.studies.sort_by_cached_key(first);
+        stray
+    }
+
+    /// Tells of files that a directory names and that are not there: they may be slices.
+    fn check_listed(&mut self, directory: &Path, files: &[PathBuf]) {
+        let missing = files.iter().filter(|f| !f.exists()).count();
+        if missing > 0 {
+            let message = format!("{missing} of {} files that the DICOMDIR names are missing.", files.len());
+            self.pass(directory, "dicomdir-file-missing", message);
+        }
     }
 
     /// Takes up the NIfTI files of a folder tree; label maps and lone halves are passed over.
@@ -218,10 +230,41 @@ impl Found {
         }
     }
 
+    /// Damaged files that belong to no series: the reason when there is nothing else to show,
+    /// else told of.
+    fn tell_damaged(&mut self, damaged: Vec<Error>) {
+        if self.studies.is_empty() {
+            self.refused.extend(damaged.into_iter().take(1));
+            return;
+        }
+        for e in damaged {
+            let message = format!("The DICOM file {} was passed over. {}", self.below(e.path()), e.reason());
+            self.pass(e.path(), "unreadable-file", message);
+        }
+    }
+
     /// A path as seen from the root.
     fn below(&self, path: &Path) -> String {
         path.strip_prefix(&self.root).unwrap_or(path).display().to_string()
     }
+}
+
+fn is_directory(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.eq_ignore_ascii_case("DICOMDIR"))
+}
+
+/// The files that a DICOMDIR names.
+fn medium(directory: &Path, files: &[PathBuf], limits: &Limits) -> Found {
+    let mut found = Found::empty(directory.parent().unwrap_or(directory));
+    let there: Vec<PathBuf> = files.iter().filter(|f| f.exists()).take(limits.files).cloned().collect();
+    let damaged = found.dicom(&there, &[], limits);
+    found.tell_damaged(damaged);
+    found.check_listed(directory, files);
+    if found.studies.is_empty() && found.refused.is_empty() {
+        let reason = "None of the files that this DICOMDIR names is an image that can be read.".into();
+        found.refused.push(Error::NothingFound { path: directory.to_owned(), reason });
+    }
+    found
 }
 
 fn not_an_image(path: &Path) -> Error {
@@ -256,15 +299,12 @@ fn folder(root: &Path, limits: &Limits) -> Result<Found> {
     let all = |want: Look| -> Vec<PathBuf> {
         rest.iter().zip(&looks).filter(|(_, look)| **look == want).map(|(f, _)| f.clone()).collect()
     };
-    let damaged = found.dicom(&all(Look::Dicom), &all(Look::Stub), limits);
-    if found.studies.is_empty() {
-        // Nothing else to show for it: say why.
-        found.refused.extend(damaged.into_iter().take(1));
-    } else {
-        for e in damaged {
-            let message = format!("The DICOM file {} was passed over. {}", found.below(e.path()), e.reason());
-            found.pass(e.path(), "unreadable-file", message);
-        }
+    let dicom = all(Look::Dicom);
+    let damaged = found.dicom(&dicom, &all(Look::Stub), limits);
+    found.tell_damaged(damaged);
+    for directory in dicom.iter().filter(|f| is_directory(f)) {
+        let files = directory::listed(directory, limits).unwrap_or_default();
+        found.check_listed(directory, &files);
     }
     if found.nifti.is_empty() && found.studies.is_empty() && found.refused.is_empty() {
         let reason = "No CT was found in this folder; it should hold DICOM files, .nii or .nii.gz.".into();
@@ -274,23 +314,23 @@ fn folder(root: &Path, limits: &Limits) -> Result<Found> {
 }
 
 /// One warning that lists the series that were not chosen.
-fn others(study: &[Series], chosen: usize) -> Option<Warning> {
+fn others(study: &[Series], choice: &Choice) -> Option<Warning> {
     let list: Vec<String> = (0..study.len())
-        .filter(|&i| i != chosen)
+        .filter(|&i| i != choice.index)
         .filter_map(|i| {
             let h = study[i].speaker()?;
             let number = h.series_number.map_or("without number".into(), |n| n.to_string());
-            let why = study[i].problem.as_deref().map_or("not chosen", |p| p.trim_end_matches('.'));
-            Some(format!("series {number} ({} {} images: {why})", study[i].headers.len(), h.modality))
+            let why = choice.reasons[i].trim_end_matches('.');
+            Some(format!("series {number} ({} {} files: {why})", study[i].headers.len(), h.modality))
         })
         .collect();
     let message = format!("The study holds other series too: {}.", list.join("; "));
-    (!list.is_empty()).then(|| Warning { code: "other-series".into(), message, slices: vec![] })
+    (!list.is_empty()).then(|| warning("other-series", message, vec![]))
 }
 
 /// Why no series of a study can be screened: the reason of its largest.
 fn refusal(study: &[Series]) -> Error {
-    let largest = study.iter().max_by_key(|s| s.headers.len());
+    let largest = study.iter().max_by_key(|s| (s.is_image(), s.headers.len()));
     let files: Vec<PathBuf> = largest.iter().flat_map(|s| &s.headers).map(|h| h.path.clone()).collect();
     let culprit = largest.and_then(|s| s.culprit.clone());
     let path = match (culprit, files.as_slice()) {
@@ -298,6 +338,6 @@ fn refusal(study: &[Series]) -> Error {
         (None, [file]) => file.clone(),
         _ => common_folder(&files),
     };
-    let reason = largest.and_then(|s| s.problem.clone()).unwrap_or_else(|| "It holds no CT series.".into());
-    Error::Refused { path, reason }
+    let none = || Problem::new("no-image", "It holds no CT series.");
+    largest.and_then(|s| s.problem.clone()).unwrap_or_else(none).at(&path)
 }

@@ -157,6 +157,16 @@ pub enum Error {
         /// What is wrong with it, and what to do.
         reason: String,
     },
+    /// A DICOM series is refused; the code is stable and stands in the table of docs/input.md.
+    #[error("{}: {reason}", path.display())]
+    Unfit {
+        /// File or folder concerned.
+        path: PathBuf,
+        /// Stable kebab-case code.
+        code: &'static str,
+        /// What is wrong with it, and what to do.
+        reason: String,
+    },
 }
 
 impl Error {
@@ -168,7 +178,10 @@ impl Error {
     /// The file or folder concerned.
     pub fn path(&self) -> &Path {
         match self {
-            Self::Io { path, .. } | Self::NothingFound { path, .. } | Self::Refused { path, .. } => path,
+            Self::Io { path, .. }
+            | Self::NothingFound { path, .. }
+            | Self::Refused { path, .. }
+            | Self::Unfit { path, .. } => path,
         }
     }
 
@@ -176,7 +189,19 @@ impl Error {
     pub fn reason(&self) -> String {
         match self {
             Self::Io { source, .. } => source.to_string(),
-            Self::NothingFound { reason, .. } | Self::Refused { reason, .. } => reason.clone(),
+            Self::NothingFound { reason, .. } | Self::Refused { reason, .. } | Self::Unfit { reason, .. } => {
+                reason.clone()
+            }
+        }
+    }
+
+    /// Stable kebab-case code, of the table in docs/input.md.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Io { .. } => "io",
+            Self::NothingFound { .. } => "nothing-found",
+            Self::Refused { .. } => "refused",
+            Self::Unfit { code, .. } => code,
         }
     }
 }

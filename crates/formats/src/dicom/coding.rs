@@ -26,7 +26,9 @@ impl Coding {
             "1.2.840.10008.1.2"
             | "1.2.840.10008.1.2.1"
             | "1.2.840.10008.1.2.1.99"
-            | "1.2.840.10008.1.2.2" => Self::Native,
+            | "1.2.840.10008.1.2.2"
+            // Of old GE archives, pixels big endian.
+            | "1.2.840.113619.5.2" => Self::Native,
             "1.2.840.10008.1.2.5" => Self::Rle,
             // Baseline, extended, spectral selection, full progression, lossless, lossless SV1.
             "1.2.840.10008.1.2.4.50"

@@ -1,16 +1,18 @@
 //! Pixel data: from the file's bytes to HU.
 
 use super::coding::Coding;
-use super::header::Plane;
-use super::object::{self, Object, integer, text};
+use super::frames::Plane;
+use super::header::Header;
+use super::object::{Object, Picture, Piece, read_piece};
+use super::set::{Set, integer, items, offsets, text, words};
 use crate::bounds;
 use crate::hounsfield::{AIR_HU, to_hu};
 use crate::{Error, Limits, Result};
-use dicom_core::value::{PrimitiveValue, Value};
 use dicom_dictionary_std::tags;
-use dicom_object::InMemDicomObject;
 use dicom_transfer_syntax_registry::{TransferSyntaxIndex, TransferSyntaxRegistry};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 /// The attributes that say how to read the pixels (PS3.3 C.7.6.3).
 #[derive(Debug, Clone, PartialEq)]
@@ -26,13 +28,46 @@ pub(crate) struct PixelFormat {
     signed: bool,
     /// Pixel Padding Value, and the other end of its range.
     padding: Option<(i64, i64)>,
+    /// Values go through this instead of slope and intercept.
+    lut: Option<Arc<Lut>>,
+    /// Where each frame's pieces begin, 64 bits wide; mostly empty.
+    offsets: Vec<u64>,
     coding: Coding,
     pub(crate) syntax: String,
 }
 
+/// A Modality LUT (PS3.3 C.11.1).
+#[derive(Debug, PartialEq)]
+struct Lut {
+    /// Stored value that the first entry stands for; lower ones give the first entry too.
+    first: i32,
+    entries: Vec<u16>,
+    /// What the entries mean.
+    kind: String,
+}
+
+impl Lut {
+    fn of(set: &Set) -> Option<Self> {
+        let item = items(set, tags::MODALITY_LUT_SEQUENCE).first()?;
+        let first = words(item, tags::LUT_DESCRIPTOR).get(1).copied().unwrap_or(0);
+        let signed = integer(set, tags::PIXEL_REPRESENTATION) == Some(1);
+        let first = if signed { i32::from(first as i16) } else { i32::from(first) };
+        let kind = text(item, tags::MODALITY_LUT_TYPE).unwrap_or_else(|| "US".into());
+        Some(Self { first, entries: words(item, tags::LUT_DATA), kind })
+    }
+
+    /// The entry for a stored value. The standard's entries are unsigned, in which no HU below
+    /// water can be said; those that say HU are therefore signed.
+    fn hu(&self, value: i32) -> i16 {
+        let last = self.entries.len().saturating_sub(1);
+        let index = value.saturating_sub(self.first).clamp(0, last as i32) as usize;
+        self.entries.get(index).map_or(AIR_HU, |&v| v as i16)
+    }
+}
+
 impl PixelFormat {
-    /// `None` when the object is no image.
-    pub(crate) fn of(object: &Object) -> Option<Self> {
+    /// Of an object without an image, no rows and columns.
+    pub(crate) fn of(object: &Object) -> Self {
         let set = &object.set;
         // Bounded far above any real size, so that sums and products of them stay numbers.
         let size = |tag| {
@@ -42,9 +77,9 @@ impl PixelFormat {
         let stored = whole(tags::BITS_STORED).or_else(|| whole(tags::BITS_ALLOCATED)).unwrap_or(0);
         let padding = whole(tags::PIXEL_PADDING_VALUE);
         let limit = whole(tags::PIXEL_PADDING_RANGE_LIMIT);
-        Some(Self {
-            rows: size(tags::ROWS)?,
-            columns: size(tags::COLUMNS)?,
+        Self {
+            rows: size(tags::ROWS).unwrap_or(0),
+            columns: size(tags::COLUMNS).unwrap_or(0),
             frames: size(tags::NUMBER_OF_FRAMES).unwrap_or(1),
             samples: whole(tags::SAMPLES_PER_PIXEL).unwrap_or(1),
             photometric: text(set, tags::PHOTOMETRIC_INTERPRETATION).unwrap_or_else(|| "MONOCHROME2".into()),
@@ -53,9 +88,16 @@ impl PixelFormat {
             high: whole(tags::HIGH_BIT).unwrap_or(stored.saturating_sub(1)),
             signed: whole(tags::PIXEL_REPRESENTATION) == Some(1),
             padding: padding.map(|p| (p, limit.unwrap_or(p))),
+            lut: Lut::of(set).map(Arc::new),
+            offsets: offsets(set, tags::EXTENDED_OFFSET_TABLE),
             coding: Coding::of(&object.syntax),
             syntax: object.syntax.clone(),
-        })
+        }
+    }
+
+    /// What the values mean that a lookup table gives.
+    pub(crate) fn lut_type(&self) -> Option<&str> {
+        self.lut.as_deref().map(|lut| lut.kind.as_str())
     }
 
     /// Whether this is a picture for the eye and no slice.
@@ -94,6 +136,12 @@ impl PixelFormat {
     fn pixels(&self) -> usize {
         self.rows * self.columns
     }
+
+    /// Bytes of all frames when they are not compressed.
+    pub(crate) fn need(&self) -> u64 {
+        let pixels = self.pixels().saturating_mul(self.frames);
+        pixels.saturating_mul(self.allocated.max(0) as usize / 8) as u64
+    }
 }
 
 /// The transfer syntax by name and UID.
@@ -114,41 +162,50 @@ pub(crate) struct Padding {
     pub(crate) ignored: bool,
 }
 
-/// The pixel data of one file, still coded.
+/// The pixel data of one file, still coded, and mostly still in the file.
 pub(crate) struct PixelFile {
     path: PathBuf,
     format: PixelFormat,
+    picture: Picture,
     data: Coded,
 }
 
 enum Coded {
-    Words(Vec<u16>),
-    Bytes(Vec<u8>),
-    Fragments { offsets: Vec<u32>, fragments: Vec<Vec<u8>> },
+    /// Lies here in the file.
+    Native(Piece),
+    /// Was unpacked from a deflated file.
+    Inflated(Vec<u8>),
+    Fragments {
+        offsets: Vec<u64>,
+        fragments: Vec<Piece>,
+    },
 }
 
 impl PixelFile {
-    /// Reads the file's pixel data. The format must have no [`PixelFormat::problem`].
-    pub(crate) fn open(path: &Path, limits: &Limits) -> Result<Self> {
-        let refuse = |reason: &str| Error::Refused { path: path.to_owned(), reason: reason.into() };
-        let mut object = object::open(path, true, limits)?;
-        let format = PixelFormat::of(&object).ok_or_else(|| refuse("It holds no image."))?;
-        if let Some(problem) = format.problem() {
-            return Err(refuse(&problem));
+    /// Finds the file's pixel data. The format must have no [`PixelFormat::problem`].
+    pub(crate) fn open(header: &Header, limits: &Limits) -> Result<Self> {
+        let refuse = |reason: &str| Error::Refused { path: header.path.clone(), reason: reason.into() };
+        let format = header.pixels.clone();
+        let picture = header.picture.clone().ok_or_else(|| refuse("It holds no pixel data."))?;
+        let need = format.need();
+        let short = || refuse("Its pixel data is cut short; copy the file again.");
+        if picture.length().is_some_and(|have| have < need) {
+            return Err(short());
         }
-        let data = take_pixels(&mut object.set).ok_or_else(|| refuse("It holds no pixel data."))?;
-        let file = Self { path: path.to_owned(), format, data };
-        let have = match &file.data {
-            Coded::Words(w) => w.len() * 2,
-            Coded::Bytes(b) => b.len(),
-            Coded::Fragments { .. } => usize::MAX,
+        let unreadable = |e| Error::unreadable(&header.path, e);
+        let data = match picture.inflate(&header.path, need, limits).map_err(unreadable)? {
+            Some(bytes) if (bytes.len() as u64) < need => return Err(short()),
+            Some(bytes) => Coded::Inflated(bytes),
+            None => {
+                let mut file = File::open(&header.path).map_err(unreadable)?;
+                let pieces = picture.pieces(&mut file);
+                let pieces = pieces.map_err(|e| {
+                    refuse(&format!("Its pixel data cannot be read: {e}; copy the file again."))
+                })?;
+                Coded::of(&format, &picture, pieces, &mut file).map_err(unreadable)?
+            }
         };
-        let bytes = file.format.allocated as usize / 8;
-        let need = file.format.pixels().saturating_mul(file.format.frames).saturating_mul(bytes);
-        if have < need {
-            return Err(refuse("Its pixel data is cut short; copy the file again."));
-        }
-        Ok(file)
+        Ok(Self { path: header.path.clone(), format, picture, data })
     }
 
     /// Decodes a frame to HU into `out` (rows x columns).
@@ -163,31 +220,58 @@ impl PixelFile {
     }
 
     /// Stored words of one frame, one per pixel.
-    fn words(&self, index: usize) -> std::result::Result<std::borrow::Cow<'_, [u16]>, String> {
+    fn words(&self, index: usize) -> std::result::Result<Vec<u16>, String> {
         let f = &self.format;
         let n = f.pixels();
-        let short = "it is cut short";
+        let length = n * f.allocated as usize / 8;
+        // A frame of 8-bit pixels may begin in the middle of a word.
+        let (start, skip) = (index * length / 2 * 2, index * length % 2);
         match &self.data {
-            Coded::Words(w) if f.allocated == 16 => {
-                Ok(w.get(index * n..(index + 1) * n).ok_or(short)?.into())
+            Coded::Inflated(bytes) => {
+                let part = bytes.get(start..start + skip + length).ok_or("it is cut short")?;
+                Ok(self.native(part, skip))
             }
-            Coded::Words(w) => {
-                let bytes = w.iter().flat_map(|w| w.to_le_bytes()).skip(index * n).take(n);
-                Ok(bytes.map(u16::from).collect::<Vec<_>>().into())
-            }
-            Coded::Bytes(b) if f.allocated == 8 => {
-                let part = b.get(index * n..(index + 1) * n).ok_or(short)?;
-                Ok(part.iter().map(|&v| v.into()).collect::<Vec<_>>().into())
-            }
-            Coded::Bytes(b) => {
-                let part = b.get(2 * index * n..2 * (index + 1) * n).ok_or(short)?;
-                Ok(part.as_chunks().0.iter().map(|&v| u16::from_le_bytes(v)).collect::<Vec<_>>().into())
+            Coded::Native((at, have)) => {
+                let want = (skip + length).next_multiple_of(2) as u64;
+                let piece = (at + start as u64, want.min(have - start as u64));
+                let part =
+                    self.file().and_then(|mut f| read_piece(&mut f, piece)).map_err(|e| e.to_string())?;
+                Ok(self.native(&part, skip))
             }
             Coded::Fragments { offsets, fragments } => {
-                let stream = gather(offsets, fragments, index, f.frames)?;
-                let words = f.coding.decode(&stream, (f.columns, f.rows), f.allocated as usize / 8)?;
-                Ok(words.into())
+                let stream = self.stream(frame_pieces(offsets, fragments, index, f.frames)?);
+                let stream = stream.map_err(|e| e.to_string())?;
+                f.coding.decode(&stream, (f.columns, f.rows), f.allocated as usize / 8)
             }
+        }
+    }
+
+    /// The coded stream of some pieces.
+    fn stream(&self, pieces: &[Piece]) -> std::io::Result<Vec<u8>> {
+        let mut file = self.file()?;
+        let mut stream = Vec::new();
+        for &piece in pieces {
+            stream.append(&mut read_piece(&mut file, piece)?);
+        }
+        Ok(stream)
+    }
+
+    fn file(&self) -> std::io::Result<File> {
+        File::open(&self.path)
+    }
+
+    /// Words of uncompressed bytes, of which the first `skip` belong to the frame before.
+    fn native(&self, bytes: &[u8], skip: usize) -> Vec<u16> {
+        let (big_endian, in_words) = (self.picture.big_endian, self.picture.in_words());
+        let pairs = || bytes.as_chunks::<2>().0.iter();
+        match (self.format.allocated, big_endian) {
+            (8, true) if in_words => {
+                let turned = pairs().flat_map(|&[a, b]| [b, a]).map(u16::from);
+                turned.skip(skip).take(self.format.pixels()).collect()
+            }
+            (8, _) => bytes.iter().skip(skip).take(self.format.pixels()).map(|&v| v.into()).collect(),
+            (_, true) => pairs().map(|&v| u16::from_be_bytes(v)).collect(),
+            (_, false) => pairs().map(|&v| u16::from_le_bytes(v)).collect(),
         }
     }
 
@@ -200,8 +284,11 @@ impl PixelFile {
             let bits = u32::from(word >> down) << spare;
             if f.signed { bits as i32 >> spare } else { (bits >> spare) as i32 }
         };
-        let hu = |value: i32| to_hu(f64::from(value) * slope + intercept);
-        if slope == 1.0 && intercept.fract() == 0.0 && intercept.abs() < 1e6 {
+        let hu = |value: i32| match &f.lut {
+            Some(lut) => lut.hu(value),
+            None => to_hu(f64::from(value) * slope + intercept),
+        };
+        if f.lut.is_none() && slope == 1.0 && intercept.fract() == 0.0 && intercept.abs() < 1e6 {
             let add = intercept as i32;
             for (out, &word) in out.iter_mut().zip(words) {
                 *out = (value(word) + add).clamp(-32768, 32767) as i16;
@@ -231,47 +318,49 @@ impl PixelFile {
     }
 }
 
-/// Moves the pixel data out of a data set.
-fn take_pixels(set: &mut InMemDicomObject) -> Option<Coded> {
-    match set.take(tags::PIXEL_DATA)?.into_value() {
-        Value::Primitive(PrimitiveValue::U16(words)) => Some(Coded::Words(words.into_vec())),
-        Value::Primitive(PrimitiveValue::U8(bytes)) => Some(Coded::Bytes(bytes.into_vec())),
-        Value::Primitive(other) => Some(Coded::Bytes(other.to_bytes().into_owned())),
-        Value::PixelSequence(sequence) => {
-            let (offsets, fragments) = sequence.into_parts();
-            Some(Coded::Fragments { offsets: offsets.into_vec(), fragments: fragments.into_vec() })
+impl Coded {
+    /// The offset table is the first fragment, unless the data set holds one of 64 bits (PS3.5 A.4).
+    fn of(
+        format: &PixelFormat,
+        picture: &Picture,
+        pieces: Vec<Piece>,
+        file: &mut File,
+    ) -> std::io::Result<Self> {
+        let mut pieces = pieces.into_iter();
+        let first = pieces.next().unwrap_or((0, 0));
+        if picture.length().is_some() {
+            return Ok(Self::Native(first));
         }
-        _ => None,
+        let mut offsets = format.offsets.clone();
+        if offsets.is_empty() {
+            let table = read_piece(file, first)?;
+            offsets = table.as_chunks().0.iter().map(|&b| u32::from_le_bytes(b).into()).collect();
+        }
+        Ok(Self::Fragments { offsets, fragments: pieces.collect() })
     }
 }
 
-/// The coded stream of one frame: all fragments of a single frame; of many frames one fragment
-/// each, or those between two entries of the offset table (PS3.5 A.4).
-fn gather<'a>(
-    offsets: &[u32],
-    fragments: &'a [Vec<u8>],
+/// The pieces of one frame: all of a single frame; of many frames one each, or those between two
+/// entries of the offset table.
+fn frame_pieces<'a>(
+    offsets: &[u64],
+    fragments: &'a [Piece],
     index: usize,
     frames: usize,
-) -> std::result::Result<std::borrow::Cow<'a, [u8]>, String> {
-    if frames == 1 && fragments.len() > 1 {
-        return Ok(fragments.concat().into());
+) -> std::result::Result<&'a [Piece], String> {
+    if frames == 1 {
+        return Ok(fragments);
     }
     if fragments.len() == frames {
-        return Ok(fragments.get(index).ok_or("a frame is missing")?.into());
+        return fragments.get(index..=index).ok_or("a frame is missing".into());
     }
-    if offsets.len() != frames {
+    let (Some(first), true) = (fragments.first(), offsets.len() == frames) else {
         return Err("it does not say where each frame begins".into());
-    }
-    let (start, end) = (offsets[index], offsets.get(index + 1).copied().unwrap_or(u32::MAX));
-    let mut at = 0_u64;
-    let mut stream = Vec::new();
-    for fragment in fragments {
-        if (u64::from(start)..u64::from(end)).contains(&at) {
-            stream.extend_from_slice(fragment);
-        }
-        at += 8 + fragment.len() as u64;
-    }
-    Ok(stream.into())
+    };
+    // Offsets count from the header of the first fragment.
+    let at = |offset: u64| fragments.partition_point(|f| f.0 - first.0 < offset);
+    let (start, end) = (at(offsets[index]), offsets.get(index + 1).map_or(fragments.len(), |&o| at(o)));
+    fragments.get(start..end).filter(|f| !f.is_empty()).ok_or("a frame is missing".into())
 }
 
 #[cfg(test)]

@@ -2,8 +2,10 @@
 
 use super::header::Header;
 use super::pixels::{Padding, PixelFile};
-use super::stack::{self, Slice, Stack, Tilt};
-use crate::hounsfield::{AIR_HU, doubt, to_hu};
+use super::resample::resample;
+use super::stack::{self, Slice, Stack};
+use super::{Problem, warning};
+use crate::hounsfield::{AIR_HU, doubt};
 use crate::{Error, InputFrame, Limits, Result, Scan, SeriesFacts, SourceFormat, Warning};
 use pleura_volume::Volume;
 use rayon::prelude::*;
@@ -12,16 +14,18 @@ use std::path::{Path, PathBuf};
 
 /// Reads the files of one series; `folder` names it in errors.
 pub(crate) fn read_series(folder: &Path, files: &[PathBuf], limits: &Limits) -> Result<Scan> {
-    let headers: Vec<Option<Header>> =
-        files.par_iter().map(|f| Header::read(f, limits)).collect::<Result<_>>()?;
+    let headers: Vec<Option<Header>> = files
+        .par_iter()
+        .map(|f| Header::read(f, limits).map_err(|damage| damage.error))
+        .collect::<Result<_>>()?;
     let headers: Vec<Header> = headers.into_iter().flatten().collect();
     let refuse = |reason: String| Error::Refused { path: folder.to_owned(), reason };
     let (headers, mut warnings) = without_localizers(headers);
-    if let Some((h, reason)) = headers.iter().find_map(|h| Some((h, h.problem()?))) {
-        return Err(Error::Refused { path: h.path.clone(), reason });
+    if let Some((h, problem)) = headers.iter().find_map(|h| Some((h, h.problem()?))) {
+        return Err(problem.at(&h.path));
     }
     check_sizes(&headers)?;
-    let stack = plan(&headers).map_err(refuse)?;
+    let stack = plan(&headers).map_err(|problem| problem.at(folder))?;
     let voxels =
         stack.slices.len().max(stack.geometry.size[2]).saturating_mul(stack.slices[0].size.iter().product());
     if voxels.max(stack.geometry.len()) > limits.voxels {
@@ -32,9 +36,9 @@ pub(crate) fn read_series(folder: &Path, files: &[PathBuf], limits: &Limits) -> 
     warnings.extend(padding_warning(&padding));
     if headers.iter().any(|h| h.lossy) {
         let message = "The pictures were compressed with loss; fine detail may be missing or made up.";
-        warnings.push(Warning { code: "lossy-compression".into(), message: message.into(), slices: vec![] });
+        warnings.push(warning("lossy-compression", message, vec![]));
     }
-    rescale_warning(&headers, &data, &mut warnings).map_err(refuse)?;
+    check_rescale(&headers, &data, &mut warnings).map_err(|problem| problem.at(folder))?;
     let data = if stack.blends.is_none() && stack.tilt.is_none() { data } else { resample(&stack, &data) };
     warnings.extend(doubt(&data));
     let mut frame = InputFrame::nearest(stack.geometry.clone());
@@ -54,26 +58,28 @@ pub(crate) fn without_localizers(headers: Vec<Header>) -> (Vec<Header>, Vec<Warn
     }
     let message =
         format!("{} of {total} images are localizers (scout views) and were left out.", localizers.len());
-    (kept, vec![Warning { code: "localizer-dropped".into(), message, slices: vec![] }])
+    (kept, vec![warning("localizer-dropped", message, vec![])])
 }
 
 /// The grid of a series. Headers must be free of problems.
-pub(crate) fn plan(headers: &[Header]) -> std::result::Result<Stack, String> {
-    let mut slices = Vec::new();
-    for (file, h) in headers.iter().enumerate() {
-        for (frame, plane) in h.planes.clone()?.into_iter().enumerate() {
-            slices.push(Slice {
-                file,
-                frame,
-                size: [h.pixels.columns, h.pixels.rows],
-                plane,
-                acquisition: h.acquisition,
-                temporal: h.temporal,
-                number: h.instance_number,
-            });
-        }
+pub(crate) fn plan(headers: &[Header]) -> std::result::Result<Stack, Problem> {
+    let slices = headers.iter().enumerate().flat_map(|(file, h)| {
+        h.planes().iter().enumerate().map(move |(frame, plane)| Slice {
+            file,
+            frame,
+            size: [h.pixels.columns, h.pixels.rows],
+            plane: plane.clone(),
+            number: h.instance_number.filter(|_| h.pixels.frames == 1),
+            frame_of_reference: h.frame_of_reference.clone(),
+        })
+    });
+    let mut stack = stack::build(slices.collect(), headers.first().and_then(|h| h.between))?;
+    if headers.iter().any(|h| h.frames.as_ref().is_ok_and(|f| f.assumed)) {
+        let message = "The frames do not say where they lie; their order and distance were followed along the \
+                       normal of the first.";
+        stack.warnings.push(warning("frame-positions-assumed", message, vec![]));
     }
-    stack::build(slices, headers.first().and_then(|h| h.between))
+    Ok(stack)
 }
 
 /// Refuses a header that promises more pixels than its file could hold under any compression,
@@ -101,14 +107,14 @@ fn decode(headers: &[Header], stack: &Stack, limits: &Limits) -> Result<(Vec<i16
         .iter()
         .enumerate()
         .filter(|(_, h)| h.pixels.frames > 1)
-        .map(|(i, h)| Ok((i, PixelFile::open(&h.path, limits)?)))
+        .map(|(i, h)| Ok((i, PixelFile::open(h, limits)?)))
         .collect::<Result<_>>()?;
     let padding = data
         .par_chunks_mut(pixels)
         .zip(&stack.slices)
         .map(|(out, s)| match many.get(&s.file) {
             Some(file) => file.frame(s.frame, &s.plane, out),
-            None => PixelFile::open(&headers[s.file].path, limits)?.frame(0, &s.plane, out),
+            None => PixelFile::open(&headers[s.file], limits)?.frame(0, &s.plane, out),
         })
         .collect::<Result<_>>()?;
     Ok((data, padding))
@@ -118,86 +124,43 @@ fn padding_warning(padding: &[Padding]) -> Option<Warning> {
     let pixels: usize = padding.iter().map(|p| p.replaced).sum();
     if pixels > 0 {
         let message = format!("{pixels} padding pixels outside the field of view were set to {AIR_HU} HU.");
-        return Some(Warning { code: "padding-replaced".into(), message, slices: vec![] });
+        return Some(warning("padding-replaced", message, vec![]));
     }
-    padding.iter().any(|p| p.ignored).then(|| Warning {
-        code: "padding-ignored".into(),
-        message:
-            "The padding value stands for tissue or air that also occurs in the picture; it was not used."
-                .into(),
-        slices: vec![],
-    })
+    let message =
+        "The padding value stands for tissue or air that also occurs in the picture; it was not used.";
+    padding.iter().any(|p| p.ignored).then(|| warning("padding-ignored", message, vec![]))
 }
 
-/// A CT without slope and intercept is taken as HU only when its values say so themselves.
-fn rescale_warning(
+/// A CT without slope and intercept, or with a lookup table instead, is taken as HU only when its
+/// values say so themselves.
+fn check_rescale(
     headers: &[Header],
     data: &[i16],
     warnings: &mut Vec<Warning>,
-) -> std::result::Result<(), String> {
-    let planes = || headers.iter().flat_map(|h| h.planes.as_deref().unwrap_or_default());
-    let missing = planes().filter(|p| p.rescale.is_none()).count();
-    if missing == 0 {
+) -> std::result::Result<(), Problem> {
+    let stated = |h: &Header| h.planes().iter().filter(|p| p.rescale.is_some()).count();
+    let by_slope: usize = headers.iter().filter(|h| h.pixels.lut_type().is_none()).map(stated).sum();
+    let by_table: usize =
+        headers.iter().filter(|h| h.pixels.lut_type().is_some()).map(|h| h.planes().len()).sum();
+    let all: usize = headers.iter().map(|h| h.planes().len()).sum();
+    if by_slope == all {
         return Ok(());
     }
-    if missing < planes().count() || data.iter().min().is_none_or(|&m| m > -500) {
-        return Err("Rescale Slope and Intercept are missing and the values are not Hounsfield units.".into());
+    let (code, what, message) = if by_table > 0 {
+        let message = "The values go through a lookup table instead of a slope, which says that it gives HU.";
+        ("modality-lut", "The values of its lookup table", message)
+    } else {
+        let message = "Rescale Slope and Intercept are missing; the values were taken as Hounsfield units.";
+        ("rescale-missing", "Rescale Slope and Intercept are missing and the values", message)
+    };
+    if ![0, all].contains(&by_slope)
+        || ![0, all].contains(&by_table)
+        || data.iter().min().is_none_or(|&m| m > -500)
+    {
+        return Err(Problem::new(code, format!("{what} are not Hounsfield units.")));
     }
-    warnings.push(Warning {
-        code: "rescale-missing".into(),
-        message: "Rescale Slope and Intercept are missing; the values were taken as Hounsfield units.".into(),
-        slices: vec![],
-    });
+    warnings.push(warning(code, message, vec![]));
     Ok(())
-}
-
-/// Fills the grid slice by slice between the decoded ones, undoing sideways steps.
-fn resample(stack: &Stack, data: &[i16]) -> Vec<i16> {
-    let [nx, ny, nz] = stack.geometry.size;
-    let pixels: usize = stack.slices[0].size.iter().product();
-    let mut out = vec![AIR_HU; nx * ny * nz];
-    out.par_chunks_mut(nx * ny).enumerate().for_each(|(k, out)| {
-        let (lower, upper, weight) = match &stack.blends {
-            Some(b) => (b[k].lower, b[k].upper, b[k].weight),
-            None => (k, k, 0.0),
-        };
-        let slice = |i: usize| shifted(&data[i * pixels..(i + 1) * pixels], stack, i);
-        let low = slice(lower);
-        if weight == 0.0 {
-            out.iter_mut().zip(&low).for_each(|(o, &v)| *o = to_hu(v));
-            return;
-        }
-        let high = slice(upper);
-        out.iter_mut().zip(low.iter().zip(&high)).for_each(|(o, (a, b))| *o = to_hu(a + (b - a) * weight));
-    });
-    out
-}
-
-/// Slice `i` on the columns and rows of the grid, between its pixels linearly, air outside.
-fn shifted(from: &[i16], stack: &Stack, i: usize) -> Vec<f64> {
-    let Some(Tilt { steps, before }) = &stack.tilt else {
-        return from.iter().map(|&v| f64::from(v)).collect();
-    };
-    let [columns, rows] = stack.slices[i].size;
-    let [nx, ny, _] = stack.geometry.size;
-    let at = |x: isize, y: isize| {
-        let inside = (0..columns as isize).contains(&x) && (0..rows as isize).contains(&y);
-        f64::from(if inside { from[y as usize * columns + x as usize] } else { AIR_HU })
-    };
-    let source = |index: usize, a: usize| index as f64 - before[a] as f64 - steps[i][a];
-    let mut out = Vec::with_capacity(nx * ny);
-    for y in 0..ny {
-        let sy = source(y, 1);
-        let (y0, fy) = (sy.floor() as isize, sy - sy.floor());
-        for x in 0..nx {
-            let sx = source(x, 0);
-            let (x0, fx) = (sx.floor() as isize, sx - sx.floor());
-            let top = at(x0, y0) * (1.0 - fx) + at(x0 + 1, y0) * fx;
-            let bottom = at(x0, y0 + 1) * (1.0 - fx) + at(x0 + 1, y0 + 1) * fx;
-            out.push(top * (1.0 - fy) + bottom * fy);
-        }
-    }
-    out
 }
 
 /// Turns the slice numbers of warnings from the stack's order to the oriented grid's, and says
@@ -214,7 +177,7 @@ pub(crate) fn number_slices(frame: &InputFrame, warnings: &mut [Warning]) {
             w.slices.reverse();
         }
         if count > 1 {
-            w.message.push_str(&format!(" Counted from the feet, from 0: {}.", stack::ranges(&w.slices)));
+            w.message.push_str(&format!(" Counted from the feet, from 0: {}.", ranges(&w.slices)));
         }
     }
 }
@@ -245,4 +208,17 @@ fn facts(headers: &[Header], stack: &Stack) -> SeriesFacts {
         scanner: h.scanner.clone(),
         patient: h.patient.clone(),
     }
+}
+
+/// `3, 7-9` for `[3, 7, 8, 9]`.
+fn ranges(values: &[usize]) -> String {
+    let mut parts: Vec<(usize, usize)> = Vec::new();
+    for &v in values {
+        match parts.last_mut() {
+            Some(last) if last.1 + 1 == v => last.1 = v,
+            _ => parts.push((v, v)),
+        }
+    }
+    let part = |&(a, b): &(usize, usize)| if a == b { a.to_string() } else { format!("{a}-{b}") };
+    parts.iter().map(part).collect::<Vec<_>>().join(", ")
 }

@@ -1,7 +1,10 @@
 //! Shared by the tests of this crate.
 #![allow(dead_code, clippy::unwrap_used)]
 
-use dicom_object::{DefaultDicomObject, open_file};
+use dicom_core::value::{DataSetSequence, Value};
+use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
+use dicom_dictionary_std::{tags, uids};
+use dicom_object::{DefaultDicomObject, FileMetaTableBuilder, InMemDicomObject, open_file};
 use pleura_formats::{DicomTags, Error, Limits, Scan, find_sources, read, write_dicom_series};
 use pleura_volume::{Geometry, Volume};
 use std::path::{Path, PathBuf};
@@ -85,4 +88,98 @@ pub fn edit_all(series: &Path, mut change: impl FnMut(usize, &mut DefaultDicomOb
     for number in 1..=10 {
         edit(&slice(series, number), |o| change(number, o));
     }
+}
+
+/// Puts text values into a data set.
+pub fn put(o: &mut InMemDicomObject, tag: Tag, vr: VR, values: &[&str]) {
+    o.put(DataElement::new(tag, vr, PrimitiveValue::Strs(values.iter().map(|v| (*v).to_owned()).collect())));
+}
+
+/// Moves a slice of the chest along z.
+pub fn at(o: &mut InMemDicomObject, z: f64) {
+    put(o, tags::IMAGE_POSITION_PATIENT, VR::DS, &["-100", "-80", &z.to_string()]);
+}
+
+/// A data set from what `fill` puts in.
+pub fn set(fill: impl FnOnce(&mut InMemDicomObject)) -> InMemDicomObject {
+    let mut o = InMemDicomObject::new_empty();
+    fill(&mut o);
+    o
+}
+
+/// Puts a sequence into a data set.
+pub fn sequence(o: &mut InMemDicomObject, tag: Tag, items: Vec<InMemDicomObject>) {
+    o.put(DataElement::new(tag, VR::SQ, Value::Sequence(DataSetSequence::from(items))));
+}
+
+/// Puts a sequence of one item with one text attribute, as functional groups hold them.
+pub fn group(o: &mut InMemDicomObject, within: Tag, tag: Tag, values: &[&str]) {
+    sequence(o, within, vec![set(|o| put(o, tag, VR::DS, values))]);
+}
+
+/// Writes a file of several frames of the chest, the one of slice `order[i]` in place `i`; the
+/// rest is for `fill` to say. It begins as the chest's first slice does, less its place and slope.
+pub fn multiframe(path: &Path, class: &str, order: &[usize], fill: impl FnOnce(&mut InMemDicomObject)) {
+    let (_dir, series) = series();
+    let mut o = open_file(slice(&series, 1)).unwrap().into_inner();
+    let own = [
+        tags::IMAGE_POSITION_PATIENT,
+        tags::IMAGE_ORIENTATION_PATIENT,
+        tags::PIXEL_SPACING,
+        tags::RESCALE_SLOPE,
+        tags::RESCALE_INTERCEPT,
+        tags::RESCALE_TYPE,
+    ];
+    own.into_iter().for_each(|tag| {
+        o.remove_element(tag);
+    });
+    put(&mut o, tags::SOP_CLASS_UID, VR::UI, &[class]);
+    put(&mut o, tags::NUMBER_OF_FRAMES, VR::IS, &[&order.len().to_string()]);
+    let chest = chest();
+    let words = order.iter().flat_map(|&k| chest.slice(k)).map(|&v| v as u16).collect();
+    o.put(DataElement::new(tags::PIXEL_DATA, VR::OW, PrimitiveValue::U16(words)));
+    fill(&mut o);
+    let meta = FileMetaTableBuilder::new()
+        .media_storage_sop_class_uid(class)
+        .media_storage_sop_instance_uid("1.2.3")
+        .transfer_syntax(uids::EXPLICIT_VR_LITTLE_ENDIAN);
+    o.with_meta(meta).unwrap().write_to_file(path).unwrap();
+}
+
+/// What all frames of an enhanced image share: orientation, pixel size, slope.
+pub fn shared(o: &mut InMemDicomObject, slope: &str, intercept: &str, unit: &str) {
+    let groups = set(|o| {
+        group(
+            o,
+            tags::PLANE_ORIENTATION_SEQUENCE,
+            tags::IMAGE_ORIENTATION_PATIENT,
+            &["1", "0", "0", "0", "1", "0"],
+        );
+        group(o, tags::PIXEL_MEASURES_SEQUENCE, tags::PIXEL_SPACING, &["0.5", "0.75"]);
+        rescale(o, slope, intercept, unit);
+    });
+    sequence(o, tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, vec![groups]);
+}
+
+pub fn rescale(o: &mut InMemDicomObject, slope: &str, intercept: &str, unit: &str) {
+    let item = set(|o| {
+        put(o, tags::RESCALE_SLOPE, VR::DS, &[slope]);
+        put(o, tags::RESCALE_INTERCEPT, VR::DS, &[intercept]);
+        put(o, tags::RESCALE_TYPE, VR::LO, &[unit]);
+    });
+    sequence(o, tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE, vec![item]);
+}
+
+/// The groups of one frame: its place, and what `fill` adds.
+pub fn frame(z: f64, fill: impl FnOnce(&mut InMemDicomObject)) -> InMemDicomObject {
+    set(|o| {
+        let place = ["-100", "-80", &z.to_string()];
+        group(o, tags::PLANE_POSITION_SEQUENCE, tags::IMAGE_POSITION_PATIENT, &place);
+        fill(o);
+    })
+}
+
+/// The z of slice `k` of the chest.
+pub fn z(k: usize) -> f64 {
+    -300.0 + 2.0 * k as f64
 }
