@@ -61,6 +61,10 @@ def by_dcm2niix(folder):
         subprocess.run(["dcm2niix", "-b", "n", "-z", "n", "-o", out, folder], capture_output=True, check=True)
 
 
+def look(folder):
+    subprocess.run([READER, "--inspect", folder], capture_output=True, check=True)
+
+
 def timed(read, *args):
     start = time.perf_counter()
     got = read(*args)
@@ -86,7 +90,7 @@ def main():
         kinds = [{}, {"Modality": "PT"}, {"ImageType": ["DERIVED", "SECONDARY", "MPR"]}, {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}]
         for n in range(20):
             write(f"{mixed}/{n}", 100, 128, **kinds[n % 4])
-        looks = [timed(subprocess.run, [READER, "--inspect", mixed], )[0] for _ in range(ROUNDS)]
+        looks = [timed(look, mixed)[0] for _ in range(ROUNDS)]
         volume = 300 * 512 * 512 * 2
         print(json.dumps({
             "rounds": ROUNDS, "seconds": {k: round(v, 4) for k, v in best.items()},
