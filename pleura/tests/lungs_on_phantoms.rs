@@ -1,4 +1,4 @@
-//! Consolidated lung is lung: the truth of 20 phantoms with lobar consolidation against the mask.
+//! Consolidated lung is lung: the truth of phantoms with lobar consolidation against the mask.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests
 
@@ -6,29 +6,53 @@ use pleura_lungs::{LungOptions, find};
 use pleura_phantom::{Class, Grid, RenderOptions, render};
 use pleura_volume::NoProgress;
 
-#[test]
-fn at_least_nine_tenths_of_consolidated_lobes_are_in_the_mask() {
-    let (mut inside, mut all, mut worst) = (0usize, 0usize, 1.0f64);
-    for seed in 0..20 {
-        let grid = Grid::Detector { spacing_mm: 1.5 };
+/// Measures `cases` phantoms of a grid: the share of all their consolidated voxels that lies in the
+/// masks, the mean of the shares, and the mean volume that the masks hold too much, ml.
+fn measure(grid: Grid, cases: u64) -> [f64; 3] {
+    let (mut inside, mut all) = (0usize, 0usize);
+    let (mut shares, mut over_ml) = (0.0, 0.0);
+    for case in 0..cases {
+        // Developed on seeds from 1000 on; of those from 7000 on it once missed whole lobes.
+        let seed = if case % 2 == 0 { 1000 } else { 7000 } + case / 2;
         let options = RenderOptions { grid, lobar_consolidation: true, ..RenderOptions::default() };
-        let phantom = render(Class::ALL[seed as usize % 3], 1000 + seed, &options);
+        let phantom = render(Class::ALL[(seed % 1000) as usize % 3], seed, &options);
         let lungs = find(&phantom.volume, &LungOptions::default(), &NoProgress).unwrap();
-        let consolidated = (0..phantom.volume.data.len()).filter(|&i| {
-            phantom.infection.data[i] > 0 && phantom.lungs.data[i] > 0 && phantom.volume.data[i] > -300
-        });
-        let (mut hit, mut of) = (0usize, 0usize);
-        for i in consolidated {
-            of += 1;
-            hit += usize::from(lungs.mask.data[i] > 0);
+        let (mut hit, mut of, mut over) = (0usize, 0usize, 0usize);
+        for (i, (&found, &truth)) in lungs.mask.data.iter().zip(&phantom.lungs.data).enumerate() {
+            let consolidated = phantom.infection.data[i] > 0 && phantom.volume.data[i] > -300;
+            of += usize::from(truth > 0 && consolidated);
+            hit += usize::from(truth > 0 && consolidated && found > 0);
+            over += usize::from(truth == 0 && found > 0);
         }
         assert!(of > 1000, "seed {seed} has no consolidated lobe");
-        let share = hit as f64 / of as f64;
-        println!("seed {seed}: {share:.3} of {of}, {:?}", lungs.status);
-        worst = worst.min(share);
+        let (share, ml) = (hit as f64 / of as f64, over as f64 * phantom.volume.geometry.voxel_ml());
+        println!("{grid:?} seed {seed}: {share:.3} of {of}, {ml:.0} ml too much, {:?}", lungs.status);
         (inside, all) = (inside + hit, all + of);
+        (shares, over_ml) = (shares + share, over_ml + ml);
     }
-    let share = inside as f64 / all as f64;
-    println!("{share:.4} of all, worst case {worst:.3}");
-    assert!(share >= 0.9, "{share}");
+    [inside as f64 / all as f64, shares / cases as f64, over_ml / cases as f64]
+}
+
+fn check(grid: Grid, cases: u64) {
+    let [pooled, mean, over_ml] = measure(grid, cases);
+    println!("{grid:?}: {pooled:.4} of all, {mean:.4} a case, {over_ml:.0} ml too much a case");
+    assert!(pooled >= 0.9, "{pooled}");
+    assert!(mean >= 0.9, "{mean}");
+    // Of some four litres; about a third of it is the rim where voxels are part lung, part wall.
+    assert!(over_ml <= 330.0, "{over_ml}");
+}
+
+#[test]
+fn at_least_nine_tenths_of_consolidated_lobes_are_in_the_mask_at_2_mm() {
+    check(Grid::Detector { spacing_mm: 2.0 }, 20);
+}
+
+#[test]
+fn at_least_nine_tenths_of_consolidated_lobes_are_in_the_mask_at_1_5_mm() {
+    check(Grid::Detector { spacing_mm: 1.5 }, 20);
+}
+
+#[test]
+fn at_least_nine_tenths_of_consolidated_lobes_are_in_the_mask_of_a_scanner() {
+    check(Grid::Scanner, 6);
 }

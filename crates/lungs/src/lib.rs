@@ -9,6 +9,7 @@
 //! [`slice_edge`] measures the paper's relative distance-from-edge.
 
 mod air;
+mod airless;
 mod airway;
 mod cavity;
 mod coarse;
@@ -20,6 +21,7 @@ mod options;
 mod recover;
 mod refine;
 mod sides;
+mod walker;
 
 pub use edge::{SliceEdge, slice_edge};
 pub use options::LungOptions;

@@ -1,19 +1,22 @@
 //! Consolidated lung that touches the pleura, and so is not enclosed by air.
 
 use crate::air::Air;
+use crate::airless;
 use crate::airway::Airway;
 use crate::cavity::Cavity;
 use crate::coarse::Coarse;
 use crate::judge::count;
 use pleura_volume::{Connectivity, Mask, Structuring, VoxelBox, connected_components, dilate, erode};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Airless lung lies in this range, HU.
-const TISSUE_HU: std::ops::Range<i16> = -300..130;
+pub(crate) const TISSUE_HU: Range<i16> = -300..130;
 /// Air bronchograms are darker than this, HU; fat is not.
 const BRONCHUS_HU: i16 = -160;
-/// Pieces of gas larger than this are bowel, ml.
+/// Pieces of gas larger than this that are somewhere wider than a bronchus are bowel, ml and mm.
 const BOWEL_ML: f64 = 3.0;
+const BRONCHUS_MM: f64 = 8.0;
 /// How far the blurred edge of the lung reaches, mm.
 const LUNG_EDGE_MM: f64 = 4.0;
 /// What a ball of this radius does not fit into is no consolidation but a mismatch of surfaces, mm.
@@ -21,13 +24,13 @@ const BALL_MM: f64 = 9.0;
 /// With less aerated lung than this the scan shows no chest to expect a cavity in, ml.
 const AERATED_ML: f64 = 500.0;
 /// How far the thin rims around a consolidation reach, mm: recesses, the angle to the spine.
-const CORNER_MM: f64 = 20.0;
+const CORNER_MM: f64 = 12.0;
 /// Smallest consolidation that is added, ml, and the gas that its bronchi hold at least.
 const LEAST_ML: f64 = 60.0;
 const GAS_ML: f64 = 0.25;
 /// What is as large as a lobe needs less.
 const LOBE_ML: f64 = 300.0;
-const LOBE_GAS_ML: f64 = 0.06;
+const LOBE_GAS_ML: f64 = 0.15;
 /// Gas below the floor that tells of a lower lobe without air, ml.
 const SUNK_GAS_ML: f64 = 0.04;
 /// Gas this close to the main bronchi says nothing about the lobes, mm.
@@ -65,21 +68,19 @@ pub(crate) fn recover(
     if ml(gas.len()) < GAS_ML {
         return false;
     }
-    let fits = |i: usize| {
-        lungs.data[i] == 0
-            && TISSUE_HU.contains(&coarse.hu.data[i])
-            && blocked.iter().all(|b| b.data[i] == 0)
-            && holds(i)
-    };
-    let mut empty = coarse.mask((0..lungs.data.len()).into_par_iter().map(|i| u8::from(fits(i))).collect());
-    gas.iter().for_each(|&i| empty.data[i] = 1);
-    let Some(at) = empty.bounding_box(|v| v != 0) else { return false };
+    let free = |i: usize| lungs.data[i] == 0 && blocked.iter().all(|b| b.data[i] == 0);
+    let free: Vec<bool> = (0..lungs.data.len()).into_par_iter().map(free).collect();
+    let fits = |i: usize| u8::from(free[i] && TISSUE_HU.contains(&coarse.hu.data[i]) && holds(i));
+    let expected = coarse.mask((0..free.len()).into_par_iter().map(fits).collect());
+    let Some(at) = expected.bounding_box(|v| v != 0) else { return false };
     // One voxel more, as what lies beyond the grid wears nothing off.
-    let at = at.grown([1; 3], empty.size());
-    let empty = empty.cropped(&at);
-    let whole = lungs.size();
-    let gas: Vec<usize> = gas.into_iter().map(|i| empty.offset(within_box(i, whole, &at))).collect();
-    let Some(found) = consolidation(&empty, &gas) else { return false };
+    let at = at.grown([1; 3], expected.size());
+    // Only where the expected surfaces leave room for a consolidation is it worth a closer look.
+    if consolidation(expected.cropped(&at), &gas, lungs.size(), &at).is_none() {
+        return false;
+    }
+    let Some((tissue, at)) = airless::find(coarse, &cavity, &free, &gas) else { return false };
+    let Some(found) = consolidation(tissue, &gas, lungs.size(), &at) else { return false };
     for z in 0..found.size()[2] {
         for y in 0..found.size()[1] {
             let from = found.offset([0, y, z]);
@@ -94,16 +95,20 @@ pub(crate) fn recover(
     true
 }
 
-/// Where the `i`-th voxel of a grid lies within a box.
-fn within_box(i: usize, [nx, ny, _]: [usize; 3], at: &VoxelBox) -> [usize; 3] {
-    [i % nx - at.min[0], i / nx % ny - at.min[1], i / (nx * ny) - at.min[2]]
+/// Where the `i`-th voxel of a grid of some size lies within a box of it; `None` outside.
+pub(crate) fn within_box(i: usize, [nx, ny, _]: [usize; 3], at: &VoxelBox) -> Option<[usize; 3]> {
+    let v = [i % nx, i / nx % ny, i / (nx * ny)];
+    at.contains(v).then(|| [0, 1, 2].map(|a| v[a] - at.min[a]))
 }
 
-/// The thick parts of the empty space that hold enough gas, with their thin rims; `gas` is part
-/// of the empty space.
-fn consolidation(empty: &Mask, gas: &[usize]) -> Option<Mask> {
+/// The thick parts of what airless lung may fill, gas included, that hold enough gas, with their
+/// thin rims; `empty` is the box `at` of a grid of size `whole`, on which `gas` is counted.
+fn consolidation(mut empty: Mask, gas: &[usize], whole: [usize; 3], at: &VoxelBox) -> Option<Mask> {
+    let gas: Vec<usize> =
+        gas.iter().filter_map(|&i| within_box(i, whole, at)).map(|v| empty.offset(v)).collect();
+    gas.iter().for_each(|&i| empty.data[i] = 1);
     let voxel_ml = empty.geometry.voxel_ml();
-    let core = erode(empty, Structuring::Ball { radius_mm: BALL_MM });
+    let core = erode(&empty, Structuring::Ball { radius_mm: BALL_MM });
     // Enough gas may not lie near thick parts at all, and then there is no need to look closer.
     let reach = empty.geometry.spacing_mm.map(|s| (BALL_MM / s) as usize + 1);
     let least = (LOBE_GAS_ML / voxel_ml).ceil() as usize;
@@ -133,34 +138,50 @@ fn consolidation(empty: &Mask, gas: &[usize]) -> Option<Mask> {
 
 /// Whether any voxel of the mask lies in the box of `reach` voxels around the `i`-th.
 fn meets(mask: &Mask, i: usize, reach: [usize; 3]) -> bool {
-    let [nx, ny, nz] = mask.size();
-    let around = |v: usize, a: usize, n: usize| v.saturating_sub(reach[a])..(v + reach[a] + 1).min(n);
-    let (columns, rows) = (around(i % nx, 0, nx), around(i / nx % ny, 1, ny));
-    around(i / (nx * ny), 2, nz).any(|z| {
-        rows.clone().any(|y| {
+    around(mask.size(), i, reach).any(|row| mask.data[row].iter().any(|&v| v != 0))
+}
+
+/// The rows of voxels that the box of `reach` voxels around the `i`-th holds.
+fn around([nx, ny, nz]: [usize; 3], i: usize, reach: [usize; 3]) -> impl Iterator<Item = Range<usize>> {
+    let about = |v: usize, a: usize, n: usize| v.saturating_sub(reach[a])..(v + reach[a] + 1).min(n);
+    let (columns, rows) = (about(i % nx, 0, nx), about(i / nx % ny, 1, ny));
+    about(i / (nx * ny), 2, nz).flat_map(move |z| {
+        let columns = columns.clone();
+        rows.clone().map(move |y| {
             let row = (z * ny + y) * nx;
-            mask.data[row + columns.start..row + columns.end].iter().any(|&v| v != 0)
+            row + columns.start..row + columns.end
         })
     })
 }
 
-/// Voxels of gas in small pieces that is neither lung nor trachea.
+/// Voxels of gas that is neither lung nor trachea nor bowel.
 fn bronchi(coarse: &Coarse, air: &Air, lungs: &Mask, blocked: &[&Mask], airway: &Mask) -> Vec<usize> {
-    let dark: Vec<u8> = (0..lungs.data.len())
-        .into_par_iter()
-        .map(|i| {
-            let free = lungs.data[i] == 0 && blocked.iter().all(|b| b.data[i] == 0);
-            u8::from(coarse.hu.data[i] < BRONCHUS_HU && free && air.outside.data[i] == 0)
-        })
-        .collect();
-    let pieces = connected_components(&coarse.mask(dark), Connectivity::TwentySix);
-    let most = (BOWEL_ML / coarse.voxel_ml()) as usize;
-    // The blurred edge of the lung is dark too: gas has soft tissue all around.
     let reach = |mm: f64| coarse.hu.geometry.spacing_mm.map(|s| (mm / s).round().max(1.0) as usize);
-    let (edge, hilum) = (reach(LUNG_EDGE_MM), reach(HILUM_MM));
-    let labels = pieces.labels.data.par_iter().enumerate();
-    let small = labels.filter(|&(_, &l)| l > 0 && pieces.sizes[l as usize] <= most).map(|(i, _)| i);
-    small.filter(|&i| !meets(lungs, i, edge) && !meets(airway, i, hilum)).collect()
+    let (edge, hilum, narrow) = (reach(LUNG_EDGE_MM), reach(HILUM_MM), reach(BRONCHUS_MM / 2.0));
+    let is_dark = |i: usize| {
+        let free = lungs.data[i] == 0 && blocked.iter().all(|b| b.data[i] == 0);
+        // The blurred edge of the lung is dark too, and would join all bronchi that end at it.
+        coarse.hu.data[i] < BRONCHUS_HU
+            && free
+            && air.outside.data[i] == 0
+            && !meets(lungs, i, edge)
+            && !meets(airway, i, hilum)
+    };
+    let dark = (0..lungs.data.len()).into_par_iter().map(|i| u8::from(is_dark(i))).collect();
+    let dark = coarse.mask(dark);
+    let pieces = connected_components(&dark, Connectivity::TwentySix);
+    let most = (BOWEL_ML / coarse.voxel_ml()) as usize;
+    let labelled = || pieces.labels.data.par_iter().enumerate().filter(|&(_, &l)| l > 0);
+    let wide = labelled().filter(|&(i, &l)| pieces.sizes[l as usize] > most && fills(&dark, i, narrow));
+    let wide: Vec<u32> = wide.map(|(_, &l)| l).collect();
+    let mut bowel = vec![false; pieces.sizes.len()];
+    wide.into_iter().for_each(|l| bowel[l as usize] = true);
+    labelled().filter(|&(_, &l)| !bowel[l as usize]).map(|(i, _)| i).collect()
+}
+
+/// Whether all voxels in the box of `reach` voxels around the `i`-th are in the mask.
+fn fills(mask: &Mask, i: usize, reach: [usize; 3]) -> bool {
+    around(mask.size(), i, reach).all(|row| mask.data[row].iter().all(|&v| v != 0))
 }
 
 /// Sides whose bronchi hold air below what both lungs' floors say.
