@@ -1,6 +1,7 @@
 //! What can be typed: one place that yields the parser, the help and the completions.
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use pleura_formats::Limits;
 use std::path::PathBuf;
 
 const EXIT_CODES: &str = "\
@@ -79,9 +80,42 @@ pub struct ModelFiles {
     pub files: Vec<PathBuf>,
 }
 
+/// What a file may ask for before it is refused.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits")]
+pub struct LimitFlags {
+    /// Most voxels in one volume
+    #[arg(long, value_name = "N", default_value_t = Limits::default().voxels)]
+    pub max_voxels: usize,
+    /// Most files in one folder tree or archive
+    #[arg(long, value_name = "N", default_value_t = Limits::default().files)]
+    pub max_files: usize,
+    /// Most bytes that one compressed file or archive may unpack to
+    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().unpacked_bytes)]
+    pub max_unpacked: u64,
+    /// How many times its size a compressed file may unpack to, beyond 256 MiB
+    #[arg(long, value_name = "RATIO", default_value_t = Limits::default().expansion)]
+    pub max_expansion: u64,
+    /// How deep zip archives may lie in each other: 0 reads none, 1 no zip within a zip
+    #[arg(long, value_name = "N", default_value_t = Limits::default().nesting)]
+    pub max_nesting: usize,
+}
+
+impl LimitFlags {
+    pub fn limits(&self) -> Limits {
+        Limits {
+            voxels: self.max_voxels,
+            files: self.max_files,
+            unpacked_bytes: self.max_unpacked,
+            expansion: self.max_expansion,
+            nesting: self.max_nesting,
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub struct Screen {
-    /// DICOM folder or file, .nii or .nii.gz, or a folder of many patients
+    /// DICOM folder, file or .zip; .nii, .nii.gz, .hdr; .mha, .mhd; .nrrd, .nhdr; or a folder of many patients
     #[arg(required = true, value_hint = ValueHint::AnyPath)]
     pub input: Vec<PathBuf>,
     /// Folder for the results; made when missing
@@ -104,6 +138,8 @@ pub struct Screen {
     /// Print one JSON object a case in place of the summary line
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub limits: LimitFlags,
 }
 
 #[derive(Debug, Args)]
@@ -129,17 +165,19 @@ pub struct Demo {
 
 #[derive(Debug, Args)]
 pub struct Inspect {
-    /// File or folder
+    /// File, .zip or folder
     #[arg(required = true, value_hint = ValueHint::AnyPath)]
     pub input: Vec<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub limits: LimitFlags,
 }
 
 #[derive(Debug, Args)]
 pub struct Lungs {
-    /// DICOM folder or file, .nii or .nii.gz; a single slice will do
+    /// DICOM folder, file or .zip; .nii, .nii.gz, .hdr; .mha, .mhd; .nrrd, .nhdr. A single slice will do
     #[arg(value_hint = ValueHint::AnyPath)]
     pub input: PathBuf,
     /// Mask to write (.nii or .nii.gz), on the input's grid: 1 right, 2 left
@@ -148,16 +186,20 @@ pub struct Lungs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub limits: LimitFlags,
 }
 
 #[derive(Debug, Args)]
 pub struct Convert {
-    /// DICOM folder or file, .nii or .nii.gz
+    /// DICOM folder, file or .zip; .nii, .nii.gz, .hdr; .mha, .mhd; .nrrd, .nhdr
     #[arg(value_hint = ValueHint::AnyPath)]
     pub input: PathBuf,
     /// File to write (.nii or .nii.gz): HU in the oriented grid (x left, y back, z head)
     #[arg(value_name = "OUT", value_hint = ValueHint::FilePath)]
     pub output: PathBuf,
+    #[command(flatten)]
+    pub limits: LimitFlags,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -106,6 +106,36 @@ fn a_nifti_whose_header_promises_more_than_the_file_holds() {
 }
 
 #[test]
+fn a_zip_that_unpacks_over_the_limit_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = series(&dir.path().join("series"), 4);
+    let zip = dir.path().join("scan.zip");
+    let mut writer = zip::ZipWriter::new(std::fs::File::create(&zip).unwrap());
+    for file in files(&folder) {
+        let name = file.file_name().unwrap().to_string_lossy().into_owned();
+        writer.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+        std::io::Write::write_all(&mut writer, &std::fs::read(&file).unwrap()).unwrap();
+    }
+    writer.finish().unwrap();
+    let home = dir.path().join("home");
+    std::fs::create_dir(&home).unwrap();
+    let out = dir.path().join("out.nii.gz");
+    let convert = |more: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_pleura"));
+        command.env("TMPDIR", &home).arg("convert").arg(&zip).arg(&out).args(more);
+        let answer = said(&command.output().unwrap());
+        assert_eq!(std::fs::read_dir(&home).unwrap().count(), 0, "unpacked files were left behind");
+        answer
+    };
+    let (code, _, error) = convert(&["--max-unpacked", "100000"]);
+    assert!(code == 3 && error.contains("scan.zip") && error.contains("over the limit"), "{code} {error}");
+    let (code, _, error) = convert(&["--max-nesting", "0"]);
+    assert!(code == 3 && error.contains("nested over the limit"), "{code} {error}");
+    let (code, _, error) = convert(&[]);
+    assert!(code == 0 && out.exists(), "{code} {error}");
+}
+
+#[test]
 fn a_head_is_done_and_called_not_analysable() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("head.nii.gz");

@@ -2,7 +2,7 @@
 
 use crate::dicom::pixels::syntax_name;
 use crate::dicom::series::Series;
-use crate::nifti;
+use crate::grids;
 use crate::search::{Found, find};
 use crate::{InputFrame, Limits, Result, SourceFormat, Warning};
 use pleura_volume::Geometry;
@@ -73,12 +73,13 @@ pub struct Inspection {
 pub fn inspect(paths: &[PathBuf], limits: &Limits) -> Result<Inspection> {
     let mut out = Inspection::default();
     let mut number = 0;
-    for Found { studies, nifti, refused, passed, .. } in find(paths, limits) {
+    find(paths, limits, &mut |Found { studies, volumes, refused, passed, archive, .. }| {
+        let (first, first_refused) = (out.series.len(), out.refused.len());
         out.refused.extend(refused.iter().map(|e| (e.path().to_owned(), e.reason())));
         out.warnings.extend(passed.into_iter().map(|p| p.1));
-        for path in &nifti {
+        for (path, format) in &volumes {
             number += 1;
-            match of_nifti(path, number) {
+            match of_volume(path, *format, number, limits) {
                 Ok(report) => out.series.push(report),
                 Err(e) => out.refused.push((path.clone(), e.reason())),
             }
@@ -96,7 +97,11 @@ pub fn inspect(paths: &[PathBuf], limits: &Limits) -> Result<Inspection> {
                 out.series.extend(of_dicom(series, number, screened, reason));
             }
         }
-    }
+        if let Some(unpacked) = archive {
+            out.series[first..].iter_mut().for_each(|s| s.path = unpacked.told(&s.path));
+            out.refused[first_refused..].iter_mut().for_each(|r| r.0 = unpacked.told(&r.0));
+        }
+    });
     Ok(out)
 }
 
@@ -106,12 +111,12 @@ fn plane(g: &Geometry) -> &'static str {
     ["sagittal", "coronal", "axial"][frame.axes.iter().position(|&a| a == 2).unwrap_or(2)]
 }
 
-fn of_nifti(path: &Path, study: usize) -> Result<SeriesReport> {
-    let (geometry, warnings, encoding) = nifti::read::describe(path)?;
+fn of_volume(path: &Path, format: SourceFormat, study: usize, limits: &Limits) -> Result<SeriesReport> {
+    let (geometry, warnings, encoding) = grids::read::describe(path, format, limits)?;
     let oriented = InputFrame::nearest(geometry.clone()).oriented();
     Ok(SeriesReport {
         path: path.to_owned(),
-        format: SourceFormat::Nifti,
+        format,
         study,
         modality: None,
         number: None,
@@ -120,7 +125,7 @@ fn of_nifti(path: &Path, study: usize) -> Result<SeriesReport> {
         kernel: None,
         scanner: None,
         encoding: Some(encoding),
-        files: 1,
+        files: grids::files(path, format, limits).len(),
         slices: oriented.size[2],
         size_voxels: Some(oriented.size),
         spacing_mm: Some(oriented.spacing_mm),

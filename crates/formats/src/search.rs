@@ -1,5 +1,6 @@
 //! What there is to read below some paths.
 
+use crate::archive::{self, Unpacked};
 use crate::dicom::choose::{Choice, choose};
 use crate::dicom::damage::Lost;
 use crate::dicom::directory;
@@ -7,7 +8,8 @@ use crate::dicom::header::{Damage, Header};
 use crate::dicom::object::{Look, look};
 use crate::dicom::series::{Series, sort};
 use crate::dicom::{Problem, warning};
-use crate::nifti::{self, Kind};
+use crate::grids::{self, Kind};
+use crate::nifti::partner;
 use crate::tree::{Tree, common_folder, name_below, unique};
 use crate::{Error, Limits, Result, Source, SourceFormat, Warning};
 use rayon::prelude::*;
@@ -35,20 +37,23 @@ pub(crate) struct Study {
 
 /// Studies and files found below one path.
 pub(crate) struct Found {
-    /// The path as it was given.
+    /// The path as it was given, or the folder that an archive was unpacked into.
     root: PathBuf,
+    /// The archive that all of it lies in.
+    pub(crate) archive: Option<Unpacked>,
     pub(crate) studies: Vec<Study>,
-    pub(crate) nifti: Vec<PathBuf>,
+    /// Files that hold a volume each.
+    pub(crate) volumes: Vec<(PathBuf, SourceFormat)>,
     pub(crate) refused: Vec<Error>,
     /// What was passed over, and where it lies.
     pub(crate) passed: Vec<(PathBuf, Warning)>,
 }
 
-/// Finds every scan below `paths`: files (.nii, .nii.gz, .hdr with .img, DICOM, DICOMDIR) and
-/// folders, searched recursively; one source per DICOM study and per NIfTI file. DICOM files named
-/// one by one are taken together, a DICOMDIR stands for the files that it names. In folders, files
-/// that are no medical images are passed over; a damaged DICOM file refuses the series that it
-/// belongs to.
+/// Finds every scan below `paths`: files (DICOM, DICOMDIR, NIfTI, MetaImage, NRRD, zip archives of them)
+/// and folders, searched recursively; one source per DICOM study and per volume file. What a file
+/// is its first bytes say, or where they do not, its name. DICOM files named one by one are taken
+/// together, a DICOMDIR stands for the files that it names. In folders, files that are no medical
+/// images are passed over; a damaged DICOM file refuses the series that it belongs to.
 ///
 /// The series of a study is chosen by these rules, in this order: CT that can be read and whose
 /// geometry can be trusted; coverage of the chest; original before derived; complete before
@@ -66,12 +71,12 @@ pub fn find_sources(paths: &[PathBuf], limits: &Limits) -> Result<Search> {
     }
     let mut search = Search::default();
     let mut names = BTreeSet::new();
-    for found in find(paths, limits) {
-        let first = search.sources.len();
-        for path in found.nifti {
+    find(paths, limits, &mut |found| {
+        let (first, first_refused) = (search.sources.len(), search.refused.len());
+        for (path, format) in found.volumes {
             let name = unique(&mut names, &name_below(&found.root, &path));
-            let files = vec![path.clone()];
-            search.sources.push(Source { path, name, format: SourceFormat::Nifti, files, warnings: vec![] });
+            let files = grids::files(&path, format, limits);
+            search.sources.push(Source { path, name, format, files, archive: None, warnings: vec![] });
         }
         search.refused.extend(found.refused);
         for study in &found.studies {
@@ -89,7 +94,11 @@ pub fn find_sources(paths: &[PathBuf], limits: &Limits) -> Result<Search> {
             }
             owners.into_iter().for_each(|source| source.warnings.push(warning.clone()));
         }
-    }
+        if let Some(unpacked) = found.archive {
+            search.sources[first..].iter_mut().for_each(|source| source.tell(&unpacked));
+            search.refused[first_refused..].iter_mut().for_each(|e| e.tell(&unpacked));
+        }
+    });
     Ok(search)
 }
 
@@ -100,25 +109,40 @@ fn owners<'a>(sources: &'a mut [Source], path: &Path) -> Vec<&'a mut Source> {
     sources.iter_mut().filter(|s| only || path.starts_with(common_folder(&s.files))).collect()
 }
 
-/// Looks at every path and sorts what is there.
-pub(crate) fn find(paths: &[PathBuf], limits: &Limits) -> Vec<Found> {
-    let mut all = Vec::new();
+impl Source {
+    /// Names the files of an archive as they are told.
+    fn tell(&mut self, unpacked: &Unpacked) {
+        self.path = unpacked.told(&self.path);
+        self.files.iter_mut().for_each(|f| *f = unpacked.told(f));
+        self.archive = Some(unpacked.archive().to_owned());
+    }
+}
+
+/// Looks at every path, sorts what is there and hands it on; one archive at a time is unpacked.
+pub(crate) fn find(paths: &[PathBuf], limits: &Limits, each: &mut dyn FnMut(Found)) {
     let mut single_dicom: Vec<PathBuf> = Vec::new();
     for path in paths {
         match std::fs::metadata(path) {
-            Err(e) => all.push(Found::refused(path, Error::unreadable(path, e))),
-            Ok(m) if m.is_dir() => {
-                all.push(folder(path, limits).unwrap_or_else(|e| Found::refused(path, e)));
-            }
-            Ok(_) => match nifti::kind(path) {
-                Some(kind) => all.push(named_nifti(path, kind)),
-                None if is_directory(path) => match directory::listed(path, limits) {
-                    Some(files) => all.push(medium(path, &files, limits)),
-                    None => all.push(Found::refused(path, not_an_image(path))),
-                },
-                None if look(path) == Look::Dicom => single_dicom.push(path.clone()),
-                None => all.push(Found::refused(path, not_an_image(path))),
+            Err(e) => each(Found::refused(path, Error::unreadable(path, e))),
+            Ok(m) if m.is_dir() => match folder(path, limits) {
+                Err(e) => each(Found::refused(path, e)),
+                Ok((found, archives)) => {
+                    each(found);
+                    archives
+                        .iter()
+                        .for_each(|archive| each(of_archive(archive, limits).without_nothing(archive)));
+                }
             },
+            Ok(_) if archive::is_zip(path) => each(of_archive(path, limits)),
+            Ok(_) if is_directory(path) => each(match directory::listed(path, limits) {
+                Some(files) => medium(path, &files, limits),
+                None => Found::refused(path, not_an_image(path)),
+            }),
+            Ok(_) if look(path) == Look::Dicom => single_dicom.push(path.clone()),
+            Ok(_) => each(match grids::kind(path) {
+                Some(kind) => named_volume(path, kind),
+                None => Found::refused(path, not_an_image(path)),
+            }),
         }
     }
     if let Some(first) = single_dicom.first() {
@@ -131,9 +155,22 @@ pub(crate) fn find(paths: &[PathBuf], limits: &Limits) -> Vec<Found> {
             let reason = "The DICOM file holds no image; it may be cut short.".into();
             found.refused.push(Error::NothingFound { path: root, reason });
         }
-        all.push(found);
+        each(found);
     }
-    all
+}
+
+/// What a zip archive holds.
+fn of_archive(path: &Path, limits: &Limits) -> Found {
+    let unpacked = match Unpacked::of(path, limits) {
+        Ok(unpacked) => unpacked,
+        Err(e) => return Found::refused(path, e),
+    };
+    let mut found = match folder(unpacked.root(), limits) {
+        Ok((found, _)) => found,
+        Err(e) => Found::refused(path, e),
+    };
+    found.root = unpacked.home().to_owned();
+    Found { archive: Some(unpacked), ..found }
 }
 
 impl Study {
@@ -157,17 +194,39 @@ impl Study {
         // What reading finds anew is not told twice.
         let left_out = series.warnings.iter().filter(|w| w.code == "unfit-file-dropped").cloned();
         let warnings = left_out.chain(others(&self.series, choice)).collect();
-        Ok(Source { path, name, format: SourceFormat::Dicom, files, warnings })
+        Ok(Source { path, name, format: SourceFormat::Dicom, files, archive: None, warnings })
     }
 }
 
 impl Found {
     fn empty(root: &Path) -> Self {
-        Self { root: root.to_owned(), studies: vec![], nifti: vec![], refused: vec![], passed: vec![] }
+        Self {
+            root: root.to_owned(),
+            archive: None,
+            studies: vec![],
+            volumes: vec![],
+            refused: vec![],
+            passed: vec![],
+        }
     }
 
     fn refused(root: &Path, error: Error) -> Self {
         Self { refused: vec![error], ..Self::empty(root) }
+    }
+
+    /// For an archive met in a folder: that it holds no CT is told, and nothing is refused for it.
+    fn without_nothing(mut self, archive: &Path) -> Self {
+        let before = self.refused.len();
+        self.refused.retain(|e| !matches!(e, Error::NothingFound { .. }));
+        if self.refused.len() < before {
+            let name = archive.file_name().unwrap_or_default().to_string_lossy();
+            self.pass(
+                archive,
+                "archive-skipped",
+                format!("The archive {name} was passed over: it holds no CT."),
+            );
+        }
+        self
     }
 
     fn pass(&mut self, path: &Path, code: &str, message: String) {
@@ -210,23 +269,14 @@ impl Found {
         }
     }
 
-    /// Takes up the NIfTI files of a folder tree; label maps and lone halves are passed over.
-    fn volumes(&mut self, files: Vec<PathBuf>) {
-        for path in files {
-            let complete = match nifti::kind(&path) {
-                Some(Kind::Single) => true,
-                Some(Kind::Header) => nifti::partner(&path, "img").is_some(),
-                _ => false,
-            };
-            match complete.then(|| nifti::read::is_label_map(&path)) {
-                Some(false) => self.nifti.push(path),
-                Some(true) => {
-                    let message =
-                        format!("{} holds 8-bit labels, not HU; it was passed over.", self.below(&path));
-                    self.pass(&path, "label-map-skipped", message);
-                }
-                None => {}
-            }
+    /// Takes up a volume file of a folder tree; label maps and lone halves of pairs are passed over.
+    fn volume(&mut self, path: &Path, kind: Kind, limits: &Limits) {
+        let Some(format) = kind.format().filter(|_| !is_lone_header(path)) else { return };
+        if grids::read::is_label_map(path, format, limits) {
+            let message = format!("{} holds 8-bit labels, not HU; it was passed over.", self.below(path));
+            self.pass(path, "label-map-skipped", message);
+        } else {
+            self.volumes.push((path.to_owned(), format));
         }
     }
 
@@ -268,15 +318,27 @@ fn medium(directory: &Path, files: &[PathBuf], limits: &Limits) -> Found {
 }
 
 fn not_an_image(path: &Path) -> Error {
-    let reason = "This is neither DICOM nor NIfTI; give a DICOM folder or file, a .nii or a .nii.gz.".into();
+    let reason =
+        "This is no medical image that is read here; give a DICOM folder, file or zip, NIfTI (.nii, .nii.gz), \
+                  MetaImage (.mha, .mhd) or NRRD (.nrrd, .nhdr)."
+            .into();
     Error::Refused { path: path.to_owned(), reason }
 }
 
-/// A NIfTI file that was named: of a pair, either half may be.
-fn named_nifti(path: &Path, kind: Kind) -> Found {
-    let header = if kind == Kind::Image { nifti::partner(path, "hdr") } else { Some(path.to_owned()) };
+/// Whether a file is named as the header of a NIfTI pair, and its voxels are missing.
+fn is_lone_header(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    name.trim_end_matches(".gz").ends_with(".hdr") && partner(path, "img").is_none()
+}
+
+/// A volume file that was named: of a NIfTI pair, either half may be.
+fn named_volume(path: &Path, kind: Kind) -> Found {
+    let (header, format) = match kind.format() {
+        Some(format) => (Some(path.to_owned()), format),
+        None => (partner(path, "hdr"), SourceFormat::Nifti),
+    };
     match header {
-        Some(header) => Found { nifti: vec![header], ..Found::empty(path) },
+        Some(header) => Found { volumes: vec![(header, format)], ..Found::empty(path) },
         None => {
             let reason = "The .hdr file that describes this .img is missing beside it.".into();
             Found::refused(path, Error::Refused { path: path.to_owned(), reason })
@@ -284,33 +346,60 @@ fn named_nifti(path: &Path, kind: Kind) -> Found {
     }
 }
 
-/// Everything in a folder tree.
-fn folder(root: &Path, limits: &Limits) -> Result<Found> {
+/// Files by what they are.
+#[derive(Default)]
+struct Sorted {
+    volumes: Vec<(PathBuf, Kind)>,
+    dicom: Vec<PathBuf>,
+    /// What an interrupted copy may have left of DICOM files.
+    stubs: Vec<PathBuf>,
+    archives: Vec<PathBuf>,
+}
+
+fn sorted(files: Vec<PathBuf>) -> Sorted {
+    let seen: Vec<(Look, Option<Kind>)> = files
+        .par_iter()
+        .map(|f| match look(f) {
+            Look::Dicom => (Look::Dicom, None),
+            other => (other, grids::kind(f)),
+        })
+        .collect();
+    let mut all = Sorted::default();
+    for (file, seen) in files.into_iter().zip(seen) {
+        match seen {
+            (_, Some(kind)) => all.volumes.push((file, kind)),
+            (Look::Dicom, None) => all.dicom.push(file),
+            (Look::Stub, None) => all.stubs.push(file),
+            (Look::Other, None) if archive::is_named_zip(&file) => all.archives.push(file),
+            (Look::Other, None) => {}
+        }
+    }
+    all
+}
+
+/// Everything in a folder tree, and the archives in it.
+fn folder(root: &Path, limits: &Limits) -> Result<(Found, Vec<PathBuf>)> {
     let tree = Tree::of(root, limits.files)?;
     let mut found = Found::empty(root);
     for (path, e) in &tree.closed {
         let message = format!("The folder {} could not be looked into: {e}.", found.below(path));
         found.pass(path, "unreadable-folder", message);
     }
-    let (nifti, rest): (Vec<PathBuf>, Vec<PathBuf>) =
-        tree.files.into_iter().partition(|f| nifti::kind(f).is_some());
-    found.volumes(nifti);
-    let looks: Vec<Look> = rest.par_iter().map(|f| look(f)).collect();
-    let all = |want: Look| -> Vec<PathBuf> {
-        rest.iter().zip(&looks).filter(|(_, look)| **look == want).map(|(f, _)| f.clone()).collect()
-    };
-    let dicom = all(Look::Dicom);
-    let damaged = found.dicom(&dicom, &all(Look::Stub), limits);
+    let Sorted { volumes, dicom, stubs, archives } = sorted(tree.files);
+    volumes.iter().for_each(|(path, kind)| found.volume(path, *kind, limits));
+    let damaged = found.dicom(&dicom, &stubs, limits);
     found.tell_damaged(damaged);
     for directory in dicom.iter().filter(|f| is_directory(f)) {
         let files = directory::listed(directory, limits).unwrap_or_default();
         found.check_listed(directory, &files);
     }
-    if found.nifti.is_empty() && found.studies.is_empty() && found.refused.is_empty() {
-        let reason = "No CT was found in this folder; it should hold DICOM files, .nii or .nii.gz.".into();
+    if found.volumes.is_empty() && found.studies.is_empty() && found.refused.is_empty() && archives.is_empty()
+    {
+        let reason =
+            "No CT was found in this folder; it should hold DICOM, NIfTI, MetaImage or NRRD files.".into();
         found.refused.push(Error::NothingFound { path: root.to_owned(), reason });
     }
-    Ok(found)
+    Ok((found, archives))
 }
 
 /// One warning that lists the series that were not chosen.

@@ -90,7 +90,10 @@ pub(crate) fn name_below(root: &Path, path: &Path) -> String {
         parts.join("-")
     };
     let lower = name.to_ascii_lowercase();
-    let end = [".nii.gz", ".nii", ".hdr.gz", ".hdr", ".img.gz", ".img", ".dcm", ".ima"];
+    let end = [
+        ".nii.gz", ".nii", ".hdr.gz", ".hdr", ".img.gz", ".img", ".mha", ".mhd", ".nrrd", ".nhdr", ".dcm",
+        ".ima", ".zip",
+    ];
     let cut = end.iter().find(|e| lower.ends_with(*e)).map_or(0, |e| e.len());
     let safe = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
     let name: String = name[..name.len() - cut].chars().map(safe).take(100).collect();

@@ -1,5 +1,6 @@
 //! What reading a scan gives.
 
+use crate::archive::Unpacked;
 use pleura_volume::{Geometry, Volume};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -24,6 +25,11 @@ pub enum SourceFormat {
     Dicom,
     /// NIfTI-1 or -2.
     Nifti,
+    /// MetaImage (.mha, .mhd).
+    #[serde(rename = "metaimage")]
+    MetaImage,
+    /// NRRD (.nrrd, .nhdr).
+    Nrrd,
 }
 
 /// One scan that could be read: the series chosen for one study, or one file.
@@ -36,10 +42,19 @@ pub struct Source {
     pub name: String,
     /// How to read it.
     pub format: SourceFormat,
-    /// The files of the series (DICOM), or the one file.
+    /// The files of the series (DICOM), or the file and those that it names.
     pub files: Vec<PathBuf>,
+    /// The zip archive that it lies in; `path` and `files` then lie below it as below a folder.
+    pub archive: Option<PathBuf>,
     /// What was passed over beside it; [`crate::read`] hands it on in [`Scan::warnings`].
     pub warnings: Vec<Warning>,
+}
+
+impl Source {
+    /// The files as they lie on the disk: its own, or the archive that holds them.
+    pub fn files_on_disk(&self) -> &[PathBuf] {
+        self.archive.as_ref().map_or(&self.files, std::slice::from_ref)
+    }
 }
 
 /// How the oriented grid relates to the stored one.
@@ -105,8 +120,9 @@ impl Scan {
         if self.warnings.iter().all(|w| w.code != ORIENTATION_UNKNOWN) {
             return Ok(());
         }
-        let reason = "The file does not say how it lies in the patient (its sform and qform codes are both 0), \
-                      so left and right cannot be told; set one of them, or convert the scan from DICOM again."
+        let reason = "The file does not say how it lies in the patient, so left and right cannot be told; state it \
+                      (NIfTI: sform or qform; MetaImage: TransformMatrix; NRRD: space and space directions), or \
+                      convert the scan from DICOM again."
             .into();
         Err(Error::Refused { path: path.to_owned(), reason })
     }
@@ -121,11 +137,25 @@ pub struct Limits {
     pub files: usize,
     /// Most bytes that compressed data may unpack to.
     pub unpacked_bytes: u64,
+    /// How many times their size compressed data may unpack to, once that is more than 256 MiB.
+    pub expansion: u64,
+    /// How deep archives may lie in archives: 1 reads a zip, 2 also a zip in a zip.
+    pub nesting: usize,
+}
+
+/// Compressed data may always unpack to this many bytes: small files of one value shrink best.
+const ALWAYS_UNPACKED: u64 = 256 << 20;
+
+impl Limits {
+    /// The most bytes that `packed` bytes may unpack to.
+    pub(crate) fn allowance(&self, packed: u64) -> u64 {
+        packed.saturating_mul(self.expansion).max(ALWAYS_UNPACKED).min(self.unpacked_bytes)
+    }
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { voxels: 2_000_000_000, files: 200_000, unpacked_bytes: 8 << 30 }
+        Self { voxels: 2_000_000_000, files: 200_000, unpacked_bytes: 8 << 30, expansion: 200, nesting: 2 }
     }
 }
 
@@ -173,6 +203,15 @@ impl Error {
     /// What is to be read cannot be: the fault lies with the input.
     pub(crate) fn unreadable(path: &Path, e: std::io::Error) -> Self {
         Self::Refused { path: path.to_owned(), reason: format!("It cannot be read: {e}.") }
+    }
+
+    /// Names the file of an archive as it is told.
+    pub(crate) fn tell(&mut self, unpacked: &Unpacked) {
+        let (Self::Io { path, .. }
+        | Self::NothingFound { path, .. }
+        | Self::Refused { path, .. }
+        | Self::Unfit { path, .. }) = self;
+        *path = unpacked.told(path);
     }
 
     /// The file or folder concerned.

@@ -99,6 +99,8 @@ fn format_name(format: SourceFormat) -> &'static str {
     match format {
         SourceFormat::Dicom => "DICOM series",
         SourceFormat::Nifti => "NIfTI",
+        SourceFormat::MetaImage => "MetaImage",
+        SourceFormat::Nrrd => "NRRD",
     }
 }
 

@@ -3,10 +3,10 @@
 use crate::cli::Inspect;
 use crate::failure::{DONE, REFUSED};
 use anyhow::Result;
-use pleura_formats::{Limits, SeriesReport, inspect};
+use pleura_formats::{SeriesReport, inspect};
 
 pub fn run(a: &Inspect) -> Result<u8> {
-    let found = inspect(&a.input, &Limits::default())?;
+    let found = inspect(&a.input, &a.limits.limits())?;
     if a.json {
         super::print_json(&found)?;
     } else {

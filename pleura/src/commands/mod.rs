@@ -41,9 +41,8 @@ pub fn run(command: Command) -> Result<u8> {
 }
 
 /// The only scan at `input`; several are a matter for `pleura screen`.
-fn the_only_scan(input: &Path) -> Result<Scan> {
-    let limits = Limits::default();
-    let mut found = find_sources(&[input.to_path_buf()], &limits)?;
+fn the_only_scan(input: &Path, limits: &Limits) -> Result<Scan> {
+    let mut found = find_sources(&[input.to_path_buf()], limits)?;
     if let Some(refused) = found.refused.pop().filter(|_| found.sources.is_empty()) {
         return Err(refused.into());
     }
@@ -54,7 +53,7 @@ fn the_only_scan(input: &Path) -> Result<Scan> {
         );
         return Err(Usage(text).into());
     };
-    let scan = pleura_formats::read(&source, &limits)?;
+    let scan = pleura_formats::read(&source, limits)?;
     Ok(scan)
 }
 

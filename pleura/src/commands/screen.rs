@@ -19,6 +19,7 @@ pub struct Job {
     pub options: Options,
     pub masks: bool,
     pub with_patient: bool,
+    pub limits: Limits,
 }
 
 impl Job {
@@ -28,7 +29,13 @@ impl Job {
             Profile::Paper => pleura_screen::Profile::Paper,
         };
         let options = Options { profile, ..Options::default() };
-        Ok(Self { models: crate::models::load(models)?, options, masks: false, with_patient: false })
+        Ok(Self {
+            models: crate::models::load(models)?,
+            options,
+            masks: false,
+            with_patient: false,
+            limits: Limits::default(),
+        })
     }
 
     /// Reads one scan, screens it and writes its report into `out`; with `resume`, a report that is
@@ -48,7 +55,7 @@ impl Job {
         }
         let start = Instant::now();
         progress.stage("reading", 0);
-        let scan = read(source, &Limits::default())?;
+        let scan = read(source, &self.limits)?;
         scan.check_orientation(&source.path)?;
         meta.read_s = start.elapsed().as_secs_f64();
         let case = pleura_screen::screen(&scan.volume, &self.models, &self.options, progress)
@@ -68,7 +75,7 @@ impl Job {
         });
         Ok(Meta {
             name: source.name.clone(),
-            fingerprint: pleura_report::fingerprint(&source.files)?,
+            fingerprint: pleura_report::fingerprint(source.files_on_disk())?,
             software: Software { name: "pleura".into(), version: env!("CARGO_PKG_VERSION").into() },
             models: models.to_vec(),
             read_s: 0.0,
@@ -85,9 +92,11 @@ impl Job {
 }
 
 pub fn run(a: &Screen) -> Result<u8> {
-    let found = find_sources(&a.input, &Limits::default())?;
+    let limits = a.limits.limits();
+    let found = find_sources(&a.input, &limits)?;
     super::print_warnings(&found.warnings);
-    let job = Job { masks: a.masks, with_patient: a.with_patient, ..Job::new(&a.models.files, a.profile)? };
+    let plain = Job::new(&a.models.files, a.profile)?;
+    let job = Job { masks: a.masks, with_patient: a.with_patient, limits, ..plain };
     match (a.input.as_slice(), found.sources.as_slice(), found.refused.is_empty()) {
         ([_], [source], true) => only_one(a, &job, source),
         (_, [], false) if found.refused.len() == 1 => {

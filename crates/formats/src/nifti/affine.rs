@@ -1,44 +1,63 @@
 //! From the header's transforms (RAS) to a geometry (LPS), and back.
 
 use super::header::Header;
+use crate::grids::place;
 use pleura_volume::Geometry;
 
-/// Axes may lean this far (as a cosine) before the grid counts as sheared.
-const SHEAR: f64 = 1e-3;
+/// The sform and the qform may put a corner this far apart, mm, before they disagree: single
+/// precision and a rounded quaternion are no dispute.
+const APART_MM: f64 = 0.5;
 
-/// Where the voxels lie; and whether the file says so at all. The sform is preferred, then the
+/// What the header says of how the voxels lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// One transform, or two that agree.
+    Agreed,
+    /// An sform, and a qform that says something else.
+    Disputed,
+    /// Neither.
+    Unknown,
+}
+
+/// Steps along the three axes and the first voxel's place.
+type Affine = ([[f64; 3]; 3], [f64; 3]);
+
+/// Where the voxels lie; and what the file says of it. The sform is preferred, then the
 /// qform, then the spacing alone (the standard's method 1: x right, y front, z head).
 ///
 /// # Errors
-/// The reason when the transform is singular, sheared or not a number.
-pub(crate) fn geometry(h: &Header) -> Result<(Geometry, bool), String> {
-    let (columns, origin, known) = if h.sform_code > 0 {
-        let columns = std::array::from_fn(|a| std::array::from_fn(|c| h.srow[c][a]));
-        (columns, h.srow.map(|row| row[3]), true)
-    } else if h.qform_code > 0 {
-        let [b, c, d, x, y, z] = h.quaternion;
-        (rotation([b, c, d], h), [x, y, z], true)
-    } else {
-        let d = |a: usize| if h.pixdim[a + 1] > 0.0 { h.pixdim[a + 1] } else { 1.0 };
-        ([[d(0), 0.0, 0.0], [0.0, d(1), 0.0], [0.0, 0.0, d(2)]], [0.0; 3], false)
+/// The reason when the transform cannot be trusted.
+pub(crate) fn geometry(h: &Header) -> Result<(Geometry, Form), String> {
+    let sform = (h.sform_code > 0).then(|| -> Affine {
+        (std::array::from_fn(|a| std::array::from_fn(|c| h.srow[c][a])), h.srow.map(|row| row[3]))
+    });
+    let [b, c, d, x, y, z] = h.quaternion;
+    let qform = (h.qform_code > 0).then(|| -> Affine { (rotation([b, c, d], h), [x, y, z]) });
+    let (affine, form) = match (sform, qform) {
+        (Some(s), Some(q)) if apart(h, &s, &q) => (s, Form::Disputed),
+        (Some(s), _) => (s, Form::Agreed),
+        (None, Some(q)) => (q, Form::Agreed),
+        (None, None) => {
+            let d = |a: usize| if h.pixdim[a + 1] > 0.0 { h.pixdim[a + 1] } else { 1.0 };
+            let plain = ([[d(0), 0.0, 0.0], [0.0, d(1), 0.0], [0.0, 0.0, d(2)]], [0.0; 3]);
+            (plain, Form::Unknown)
+        }
     };
     let lps = |v: [f64; 3]| [-v[0] * h.unit_mm, -v[1] * h.unit_mm, v[2] * h.unit_mm];
-    let columns = columns.map(lps);
-    let spacing_mm = columns.map(|c| dot(c, c).sqrt());
-    let origin_mm = lps(origin);
-    let finite = spacing_mm.iter().chain(&origin_mm).all(|v| v.is_finite());
-    if !finite || spacing_mm.iter().any(|&s| s < 1e-3) {
-        return Err(
-            "The transform from voxels to the patient is singular, so the geometry cannot be trusted.".into(),
-        );
-    }
-    let axes: [[f64; 3]; 3] = std::array::from_fn(|a| columns[a].map(|c| c / spacing_mm[a]));
-    if [(0, 1), (0, 2), (1, 2)].iter().any(|&(a, b)| dot(axes[a], axes[b]).abs() > SHEAR) {
-        return Err(
-            "The axes of the voxel grid are not at right angles; resample the file to a plain grid.".into()
-        );
-    }
-    Ok((Geometry { size: h.size, origin_mm, spacing_mm, axes }, known))
+    Ok((place::geometry(h.size, affine.0.map(lps), lps(affine.1))?, form))
+}
+
+/// Whether two transforms put a corner of the grid at places more than [`APART_MM`] apart.
+fn apart(h: &Header, one: &Affine, other: &Affine) -> bool {
+    let at = |(columns, origin): &Affine, corner: usize, c: usize| -> f64 {
+        let step = |a: usize| if corner >> a & 1 == 1 { (h.size[a] - 1) as f64 * columns[a][c] } else { 0.0 };
+        origin[c] + (0..3).map(step).sum::<f64>()
+    };
+    (0..8).any(|corner| {
+        let squares = (0..3).map(|c| (at(one, corner, c) - at(other, corner, c)).powi(2));
+        let distance = squares.sum::<f64>().sqrt() * h.unit_mm;
+        distance.is_nan() || distance > APART_MM
+    })
 }
 
 fn dot(a: [f64; 3], b: [f64; 3]) -> f64 {

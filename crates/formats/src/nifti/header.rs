@@ -1,46 +1,21 @@
 //! The header: 348 bytes (NIfTI-1) or 540 bytes (NIfTI-2), either byte order.
 
-/// Number type of the voxels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Number {
-    U8,
-    I8,
-    I16,
-    U16,
-    I32,
-    U32,
-    I64,
-    U64,
-    F32,
-    F64,
-}
+use crate::grids::values::Number;
 
-impl Number {
-    fn from_code(code: i32) -> Option<Self> {
-        Some(match code {
-            2 => Self::U8,
-            4 => Self::I16,
-            8 => Self::I32,
-            16 => Self::F32,
-            64 => Self::F64,
-            256 => Self::I8,
-            512 => Self::U16,
-            768 => Self::U32,
-            1024 => Self::I64,
-            1280 => Self::U64,
-            _ => return None,
-        })
-    }
-
-    /// Bytes per voxel.
-    pub(crate) fn bytes(self) -> usize {
-        match self {
-            Self::U8 | Self::I8 => 1,
-            Self::I16 | Self::U16 => 2,
-            Self::I32 | Self::U32 | Self::F32 => 4,
-            Self::I64 | Self::U64 | Self::F64 => 8,
-        }
-    }
+fn number(code: i32) -> Option<Number> {
+    Some(match code {
+        2 => Number::U8,
+        4 => Number::I16,
+        8 => Number::I32,
+        16 => Number::F32,
+        64 => Number::F64,
+        256 => Number::I8,
+        512 => Number::U16,
+        768 => Number::U32,
+        1024 => Number::I64,
+        1280 => Number::U64,
+        _ => return None,
+    })
 }
 
 /// What is used of a header, in the file's own terms.
@@ -107,33 +82,47 @@ impl Fields<'_> {
     }
 }
 
+/// Whether a file that starts with these bytes, 348 or more, is a NIfTI file or the header of a pair.
+pub(crate) fn is_nifti(bytes: &[u8]) -> bool {
+    version(bytes).is_some_and(|(_, two)| magic(bytes, two).is_some())
+}
+
+/// Whether the numbers are big-endian, and whether it is NIfTI-2: the header starts with its size.
+fn version(bytes: &[u8]) -> Option<(bool, bool)> {
+    [false, true].into_iter().find_map(|big| match (Fields { bytes, big }).i32(0) {
+        348 => Some((big, false)),
+        540 => Some((big, true)),
+        _ => None,
+    })
+}
+
+/// Whether header and voxels are one file.
+fn magic(bytes: &[u8], two: bool) -> Option<bool> {
+    match (bytes.get(if two { 4..7 } else { 344..347 })?, two) {
+        (b"n+1", false) | (b"n+2", true) => Some(true),
+        (b"ni1", false) | (b"ni2", true) => Some(false),
+        _ => None,
+    }
+}
+
 /// Parses the first bytes of a file: 540 of them, or all there are.
 ///
 /// # Errors
 /// The reason, as a plain sentence, when it is no NIfTI header or promises what is not read here.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Header, String> {
-    let fields = |big| Fields { bytes, big };
-    let found = [false, true].into_iter().find_map(|big| match fields(big).i32(0) {
-        348 => Some((big, false)),
-        540 => Some((big, true)),
-        _ => None,
-    });
-    let Some((big_endian, two)) = found else {
+    let Some((big_endian, two)) = version(bytes) else {
         return Err("This is not a NIfTI file: the header does not start with its size.".into());
     };
     let length = if two { 540 } else { 348 };
     if bytes.len() < length {
         return Err("The file ends inside the NIfTI header.".into());
     }
-    let magic = if two { &bytes[4..7] } else { &bytes[344..347] };
-    let single = match (magic, two) {
-        (b"n+1", false) | (b"n+2", true) => true,
-        (b"ni1", false) | (b"ni2", true) => false,
-        _ => return Err("The NIfTI magic is missing: Analyze 7.5 and other formats are not read.".into()),
+    let Some(single) = magic(bytes, two) else {
+        return Err("The NIfTI magic is missing: Analyze 7.5 and other formats are not read.".into());
     };
-    let f = fields(big_endian);
+    let f = Fields { bytes, big: big_endian };
     let code = i32::from(f.i16(if two { 12 } else { 70 }));
-    let number = Number::from_code(code).ok_or_else(|| {
+    let number = number(code).ok_or_else(|| {
         format!("Voxels of data type {code} are not read: complex, colour and 128-bit types are not CT.")
     })?;
     let dim: [i64; 8] =
@@ -147,8 +136,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Header, String> {
         single,
         size: size(dim)?,
         number,
-        // A single file's voxels never start before the end of the header.
-        offset: if single { vox_offset.max(length as u64 + 4) } else { vox_offset },
+        offset: offset(vox_offset, single, length as u64)?,
         slope: real(112, 176, 0),
         intercept: real(116, 184, 0),
         pixdim: std::array::from_fn(|i| real(76, 104, i)),
@@ -162,6 +150,18 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Header, String> {
             _ => 1.0,
         },
     })
+}
+
+/// Where the voxels start: in a single file behind the header and the 4 bytes that say whether
+/// anything extends it, where nothing else is stated.
+fn offset(stated: u64, single: bool, header: u64) -> Result<u64, String> {
+    match (single, stated) {
+        (true, 0) => Ok(header + 4),
+        (true, _) if stated < header => {
+            Err(format!("Its voxels are said to start at byte {stated}, in the header."))
+        }
+        _ => Ok(stated),
+    }
 }
 
 /// Columns, rows and slices; more than one volume is refused.

@@ -183,3 +183,57 @@ pub fn frame(z: f64, fill: impl FnOnce(&mut InMemDicomObject)) -> InMemDicomObje
 pub fn z(k: usize) -> f64 {
     -300.0 + 2.0 * k as f64
 }
+
+fn listed(values: &[f64]) -> String {
+    values.iter().map(f64::to_string).collect::<Vec<_>>().join(" ")
+}
+
+fn bytes(volume: &Volume<i16>) -> Vec<u8> {
+    volume.data.iter().flat_map(|v| v.to_le_bytes()).collect()
+}
+
+/// The volume as an uncompressed MetaImage.
+pub fn mha(volume: &Volume<i16>) -> Vec<u8> {
+    let g = &volume.geometry;
+    let head = format!(
+        "ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\nTransformMatrix = {}\n\
+         Offset = {}\nElementSpacing = {}\nDimSize = {} {} {}\nElementType = MET_SHORT\nElementDataFile = LOCAL\n",
+        listed(g.axes.as_flattened()),
+        listed(&g.origin_mm),
+        listed(&g.spacing_mm),
+        g.size[0],
+        g.size[1],
+        g.size[2],
+    );
+    [head.into_bytes(), bytes(volume)].concat()
+}
+
+/// The volume as a raw NRRD file in RAS.
+pub fn nrrd(volume: &Volume<i16>) -> Vec<u8> {
+    let g = &volume.geometry;
+    let point = |p: [f64; 3]| format!("({},{},{})", -p[0], -p[1], p[2]);
+    let step = |a: usize| point(g.axes[a].map(|c| c * g.spacing_mm[a]));
+    let head = format!(
+        "NRRD0005\ntype: int16\ndimension: 3\nspace: right-anterior-superior\nsizes: {} {} {}\n\
+         space directions: {} {} {}\nendian: little\nencoding: raw\nspace origin: {}\n\n",
+        g.size[0],
+        g.size[1],
+        g.size[2],
+        step(0),
+        step(1),
+        step(2),
+        point(g.origin_mm),
+    );
+    [head.into_bytes(), bytes(volume)].concat()
+}
+
+/// A zip archive of these files.
+pub fn zipped(files: &[(&str, &[u8])]) -> Vec<u8> {
+    use std::io::Write;
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, data) in files {
+        zip.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
+        zip.write_all(data).unwrap();
+    }
+    zip.finish().unwrap().into_inner()
+}
