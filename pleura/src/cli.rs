@@ -292,6 +292,9 @@ pub struct TrainCommon {
     /// Seed of everything that is random
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
+    /// Model file whose weights to start from, wherever they fit, in place of random ones
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub from: Option<PathBuf>,
     /// Synthetic cases to train on
     #[arg(long, value_name = "N")]
     pub cases: Option<usize>,

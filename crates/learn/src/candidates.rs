@@ -9,7 +9,7 @@ use crate::{Error, Result};
 use pleura_nets::{InputRecipe, PatchRecipe};
 use pleura_phantom::{Class, Phantom, TruthRegion};
 use pleura_screen::{
-    LoadedDetector, analysable, clipped_to_lungs, cut_patch, detect, distances_from_edge, patch_sites,
+    LoadedDetector, analysable, clip_to_lungs, cut_patch, detect, distances_from_edge, patch_sites,
 };
 use pleura_volume::{Box3, Mask, NoProgress, Volume, VoxelBox};
 
@@ -149,17 +149,17 @@ fn known(list: &[TruthRegion], rng: &mut Rng) -> Vec<Box3> {
     picks.into_iter().map(|i| jittered(&asked[i].box_mm, rng)).collect()
 }
 
-/// The boxes to learn from, all clipped to the lungs by screening's own rule: what the detector
-/// proposes, what is truly there, findings without infection (sham lesions among them) and places
-/// drawn at random.
+/// The boxes to learn from: what screening would classify, and, clipped to the lungs by its rule, what
+/// is truly there, findings without infection (sham lesions among them) and places drawn at random.
 fn boxes(phantom: &Phantom, lungs: &Mask, detector: &LoadedDetector) -> Result<Vec<(Source, VoxelBox)>> {
     let mut rng = Rng::at(phantom.seed, &[11]);
     let detection = detect(&phantom.volume, lungs, detector, &NoProgress)
         .map_err(|e| Error::Stage(format!("the detector could not be run: {e}")))?;
-    let mut all: Vec<(Source, Box3)> =
-        detection.candidates.iter().map(|c| (Source::Proposal, c.box_mm)).collect();
+    let mut all: Vec<(Source, VoxelBox)> =
+        detection.candidates.iter().map(|c| (Source::Proposal, c.box_voxels)).collect();
+    let mut others: Vec<(Source, Box3)> = Vec::new();
     for list in [&truth::regions(&phantom.infection), &phantom.irrelevant] {
-        all.extend(known(list, &mut rng).into_iter().map(|b| (Source::Known, b)));
+        others.extend(known(list, &mut rng).into_iter().map(|b| (Source::Known, b)));
     }
     let inside: Vec<usize> = (0..lungs.data.len()).filter(|&i| lungs.data[i] != 0).collect();
     let [nx, ny, _] = lungs.size();
@@ -167,10 +167,10 @@ fn boxes(phantom: &Phantom, lungs: &Mask, detector: &LoadedDetector) -> Result<V
         let Some(&i) = inside.get(rng.below(inside.len())) else { break };
         let at = [i % nx, i / nx % ny, i / (nx * ny)].map(|v| v as f64);
         let centre = lungs.geometry.to_lps(at);
-        all.push((Source::Anywhere, Box3::cube(centre, rng.between(8.0, 45.0))));
+        others.push((Source::Anywhere, Box3::cube(centre, rng.between(8.0, 45.0))));
     }
-    let plain: Vec<Box3> = all.iter().map(|b| b.1).collect();
-    Ok(clipped_to_lungs(lungs, &plain).into_iter().map(|(i, b)| (all[i].0, b)).collect())
+    all.extend(others.iter().filter_map(|(source, b)| Some((*source, clip_to_lungs(lungs, b)?))));
+    Ok(all)
 }
 
 impl RegionRecipe<'_> {

@@ -7,12 +7,12 @@ use crate::losses;
 use crate::pool::{Split, each_case, phantom_class, phantom_seed, phantom_texture};
 use crate::rng::Rng;
 use crate::score_classifier::{self, Scored};
+use crate::start::Start;
 use crate::trainer::{Pass, Schedule, Task, finished, train};
 use crate::{AdamWConfig, Error, Result, Summary};
 use burn::tensor::{Device, Tensor, TensorData};
 use pleura_nets::{
-    Calibration, FORMAT, InputRecipe, Model, ModelManifest, NetSpec, PatchRecipe, Preprocessing, Weights,
-    specs,
+    Calibration, FORMAT, InputRecipe, Model, ModelManifest, NetSpec, PatchRecipe, Preprocessing, specs,
 };
 use pleura_nets_burn::Net;
 use pleura_phantom::{Grid, Phantom, RenderOptions, render};
@@ -21,7 +21,7 @@ use pleura_volume::Progress;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Which of the paper's two classifiers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +39,9 @@ pub enum ClassifierNetwork {
 pub struct ClassifierConfig {
     /// Seed of everything random.
     pub seed: u64,
+    /// Model file whose weights to start from, wherever they fit, in place of random ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<PathBuf>,
     /// Which network.
     pub network: ClassifierNetwork,
     /// Slices of a patch: 1 for the 2D form.
@@ -79,6 +82,7 @@ impl Default for ClassifierConfig {
     fn default() -> Self {
         Self {
             seed: 2,
+            from: None,
             network: ClassifierNetwork::LocationAttention,
             slab: 1,
             cases: 240,
@@ -266,16 +270,12 @@ pub fn train_classifier(
     progress: &dyn Progress,
 ) -> Result<Summary> {
     config.check()?;
-    let mut text = serde_json::to_value(config).map_err(|e| Error::Config(e.to_string()))?;
-    // Other proposals make other training data: the detector belongs to the configuration.
-    if let Some(settings) = text.as_object_mut() {
-        settings.insert("detector".into(), detector.sha256.clone().into());
-    }
-    let text = text.to_string();
+    // Other proposals make other training data: the detector belongs to the settings.
+    let start = Start::new(config, config.from.as_deref(), &[("detector", detector.sha256.as_str())])?;
     let loaded = LoadedDetector::new(detector.clone()).map_err(|e| Error::Stage(e.to_string()))?;
-    let state = match finished(out_dir, &text)? {
+    let state = match finished(out_dir, &start.settings)? {
         Some(state) => state,
-        None => fit(config, &loaded, text, out_dir, progress)?,
+        None => fit(config, &loaded, start, out_dir, progress)?,
     };
     let scored = score_classifier::score(config, &loaded, &state.weights, progress)?;
     let manifest =
@@ -287,12 +287,12 @@ pub fn train_classifier(
 fn fit(
     config: &ClassifierConfig,
     detector: &LoadedDetector,
-    text: String,
+    start: Start,
     out_dir: &Path,
     progress: &dyn Progress,
 ) -> Result<State> {
     let spec = config.spec();
-    let initial = Weights::init(&spec, config.seed)?;
+    let initial = start.weights(&spec, config.seed)?;
     let recipe = config.regions(detector);
     let cases = each_case(config.cases, "cutting training patches", progress, |i| {
         recipe.regions(&config.phantom(Split::Training, i))
@@ -304,7 +304,7 @@ fn fit(
         minutes: config.minutes,
         checkpoint_every: config.checkpoint_every,
         optimizer: &config.optimizer,
-        config: text,
+        config: start.settings,
         title: "training the classifier",
     };
     train(&task, &spec, initial, &schedule, out_dir, progress)

@@ -6,20 +6,21 @@ use crate::checkpoint::State;
 use crate::losses::{self, Loss};
 use crate::pool::{Scan, Split, each_case, phantom_class, phantom_seed, phantom_texture};
 use crate::score_detector::{self, Scored};
+use crate::start::Start;
 use crate::trainer::{Pass, Schedule, Task, finished, train};
 use crate::truth::LEAST_ML;
 use crate::{AdamWConfig, Error, Result, Summary};
 use burn::tensor::{Device, Tensor, TensorData};
 use pleura_nets::{
     AnchorSpec, FORMAT, InputRecipe, Interpolation, ModelManifest, NetSpec, Preprocessing, ProposalRecipe,
-    Weights, specs,
+    specs,
 };
 use pleura_nets_burn::Net;
 use pleura_phantom::{Grid, Phantom, RenderOptions, render};
 use pleura_volume::Progress;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// How the detector is trained. Every number not in the paper is ours.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,6 +28,9 @@ use std::path::Path;
 pub struct DetectorConfig {
     /// Seed of everything random.
     pub seed: u64,
+    /// Model file whose weights to start from, wherever they fit, in place of random ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<PathBuf>,
     /// Phantoms to train on, of the three classes in turn.
     pub cases: usize,
     /// Phantoms to validate on.
@@ -76,6 +80,7 @@ impl Default for DetectorConfig {
     fn default() -> Self {
         Self {
             seed: 1,
+            from: None,
             cases: 300,
             validation_cases: 60,
             steps: 0,
@@ -260,12 +265,12 @@ impl Task for Detect<'_> {
 /// [`Error::Cancelled`] (with a checkpoint) when `progress` says so, and what the stages say.
 pub fn train_detector(config: &DetectorConfig, out_dir: &Path, progress: &dyn Progress) -> Result<Summary> {
     config.check()?;
-    let text = serde_json::to_string(config).map_err(|e| Error::Config(e.to_string()))?;
+    let start = Start::new(config, config.from.as_deref(), &[])?;
     // Another configuration is refused before the phantoms are rendered.
     let spec = specs::vnet_ir_rpn(&config.widths, config.anchors_mm.len());
-    let state = match finished(out_dir, &text)? {
+    let state = match finished(out_dir, &start.settings)? {
         Some(state) => state,
-        None => fit(config, &spec, text, out_dir, progress)?,
+        None => fit(config, &spec, start, out_dir, progress)?,
     };
     let scored = score_detector::score(config, &state.weights, progress)?;
     let manifest = config.manifest(state.step, &scored);
@@ -276,11 +281,11 @@ pub fn train_detector(config: &DetectorConfig, out_dir: &Path, progress: &dyn Pr
 fn fit(
     config: &DetectorConfig,
     spec: &NetSpec,
-    text: String,
+    start: Start,
     out_dir: &Path,
     progress: &dyn Progress,
 ) -> Result<State> {
-    let initial = Weights::init(spec, config.seed)?;
+    let initial = start.weights(spec, config.seed)?;
     let pool = config.scans(progress)?;
     let asked = |s: &Scan| s.region_ml.iter().any(|ml| *ml >= LEAST_ML);
     let infected = (0..pool.len()).filter(|&i| asked(&pool[i])).collect();
@@ -290,7 +295,7 @@ fn fit(
         minutes: config.minutes,
         checkpoint_every: config.checkpoint_every,
         optimizer: &config.optimizer,
-        config: text,
+        config: start.settings,
         title: "training the detector",
     };
     train(&task, spec, initial, &schedule, out_dir, progress)

@@ -17,6 +17,7 @@ mod reproduce;
 mod rng;
 mod score_classifier;
 mod score_detector;
+mod start;
 mod trainer;
 mod truth;
 

@@ -7,15 +7,14 @@ use crate::{Error, Result};
 use pleura_nets::boxes::{AnchorMatch, anchor_boxes, decode, feature_grid, match_anchors};
 use pleura_nets::{Model, Weights};
 use pleura_phantom::{Class, Phantom};
-use pleura_screen::{DetectorOutput, LoadedDetector, analysable, clipped_to_lungs, run_detector};
+use pleura_screen::{DetectorOutput, LoadedDetector, analysable, infected_voxels, kept_boxes, run_detector};
 use pleura_volume::{Box3, NoProgress, Progress, resample_nearest};
 use std::collections::BTreeMap;
 
 /// Scores below this are never proposals.
 const LEAST_SCORE: f32 = 0.02;
 /// Voxel thresholds that are tried.
-const VOXEL_THRESHOLDS: [f32; 17] =
-    [0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9];
+const VOXEL_THRESHOLDS: [f32; 9] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9];
 /// A proposal is a hit of a truth region: IoU at least 0.2, or its centre inside the region with a
 /// volume ratio of at most 4 (docs/architecture.md).
 pub(crate) fn is_hit(candidate: &Box3, region: &Box3) -> bool {
@@ -23,15 +22,22 @@ pub(crate) fn is_hit(candidate: &Box3, region: &Box3) -> bool {
     candidate.iou(region) >= 0.2 || (region.contains(candidate.center()) && (a / b).max(b / a) <= 4.0)
 }
 
+/// The candidates of a case.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Kept {
+    /// Score of each, best first.
+    scores: Vec<f32>,
+    /// For each truth region the best score among those that hit it; 0: none.
+    hit_scores: Vec<f32>,
+}
+
 /// What is known of one validation case.
 #[derive(Debug, Clone, Default)]
 struct Outcome {
     /// Whether the case is one of infection.
     infected: bool,
-    /// Score of each candidate that screening would keep, best first.
-    scores: Vec<f32>,
-    /// For each truth region the best score among those that hit it; 0: none.
-    hit_scores: Vec<f32>,
+    /// By voxel threshold, which trims boxes: what screening would keep.
+    kept: Vec<Kept>,
     /// (IoU of the decoded box, IoU of the bare anchor) with its truth for each positive anchor.
     ious: Vec<(f64, f64)>,
     /// Dice by threshold; empty for a case without infection.
@@ -98,25 +104,29 @@ fn outcome(config: &DetectorConfig, detector: &LoadedDetector, phantom: &Phantom
         false => None,
     };
     let Some(output) = output else {
-        let hit_scores = vec![0.0; truths.len()];
+        let missed = Kept { scores: vec![], hit_scores: vec![0.0; truths.len()] };
+        let kept = vec![missed; VOXEL_THRESHOLDS.len()];
         let nothing = vec![0.0; VOXEL_THRESHOLDS.len()];
         let (dice, false_share) = if infected { (nothing, vec![]) } else { (vec![], nothing) };
-        return Ok(Outcome { infected, hit_scores, dice, false_share, ..Outcome::default() });
+        return Ok(Outcome { infected, kept, dice, false_share, ..Outcome::default() });
     };
     let proposed: Vec<Box3> = output.proposals.iter().map(|p| p.0).collect();
-    let found: Vec<(Box3, f32)> = clipped_to_lungs(&lungs.mask, &proposed)
-        .iter()
-        .map(|(i, b)| (lungs.mask.geometry.box_mm(b), output.proposals[*i].1))
-        .collect();
-    let best = |r: &Box3| found.iter().filter(|(b, _)| is_hit(b, r)).map(|p| p.1).fold(0.0, f32::max);
+    let kept = |threshold: &f32| {
+        let infection = infected_voxels(&lungs.mask, &output.infection, *threshold);
+        let found: Vec<(Box3, f32)> = kept_boxes(&lungs.mask, &infection, &proposed)
+            .iter()
+            .map(|(i, b)| (lungs.mask.geometry.box_mm(b), output.proposals[*i].1))
+            .collect();
+        let best = |r: &Box3| found.iter().filter(|(b, _)| is_hit(b, r)).map(|p| p.1).fold(0.0, f32::max);
+        Kept { scores: found.iter().map(|p| p.1).collect(), hit_scores: truths.iter().map(best).collect() }
+    };
     let grid = &output.infection.geometry;
     let on_grid = |mask| resample_nearest(mask, grid).data;
     let (dice, false_share) =
         voxel_scores(&output.infection.data, &on_grid(&lungs.mask), &on_grid(&phantom.infection));
     Ok(Outcome {
         infected,
-        scores: found.iter().map(|p| p.1).collect(),
-        hit_scores: truths.iter().map(best).collect(),
+        kept: VOXEL_THRESHOLDS.iter().map(kept).collect(),
         ious: box_ious(config, &output, &truths),
         dice,
         false_share,
@@ -163,11 +173,14 @@ fn mean(values: impl Iterator<Item = f64>) -> f64 {
     if n == 0 { 0.0 } else { sum / n as f64 }
 }
 
-/// The highest score threshold that reaches the recall, unless it costs more proposals a case than
-/// allowed: then the lowest that does not. The voxel threshold of the best mean Dice.
+/// The voxel threshold of the best mean Dice; with it the highest score threshold that reaches the
+/// recall, unless it costs more proposals a case than allowed: then the lowest that does not.
 fn choose(outcomes: &[Outcome], recall: f64, allowed: f64) -> Scored {
-    let mut hits: Vec<f32> = outcomes.iter().flat_map(|o| o.hit_scores.iter().copied()).collect();
-    let mut scores: Vec<f32> = outcomes.iter().flat_map(|o| o.scores.iter().copied()).collect();
+    let dice_at = |k: usize| mean(outcomes.iter().filter_map(|o| o.dice.get(k).copied()));
+    let best = (0..VOXEL_THRESHOLDS.len()).max_by(|&a, &b| dice_at(a).total_cmp(&dice_at(b))).unwrap_or(4);
+    let kept = || outcomes.iter().filter_map(|o| o.kept.get(best));
+    let mut hits: Vec<f32> = kept().flat_map(|k| k.hit_scores.iter().copied()).collect();
+    let mut scores: Vec<f32> = kept().flat_map(|k| k.scores.iter().copied()).collect();
     hits.sort_by(|a, b| b.total_cmp(a));
     scores.sort_by(|a, b| b.total_cmp(a));
     let wanted = (recall * hits.len() as f64).ceil() as usize;
@@ -177,15 +190,13 @@ fn choose(outcomes: &[Outcome], recall: f64, allowed: f64) -> Scored {
     let for_cost = scores.get(most).map_or(LEAST_SCORE, |s| s * 1.000_01);
     let threshold = for_recall.max(for_cost).min(0.9999);
     let passing = |s: &[f32]| s.iter().filter(|s| **s >= threshold).count() as f64;
-    let dice_at = |k: usize| mean(outcomes.iter().filter_map(|o| o.dice.get(k).copied()));
-    let best = (0..VOXEL_THRESHOLDS.len()).max_by(|&a, &b| dice_at(a).total_cmp(&dice_at(b))).unwrap_or(8);
     let clean = || outcomes.iter().filter(|o| !o.infected);
     Scored {
         score_threshold: threshold,
         voxel_threshold: VOXEL_THRESHOLDS[best],
         recall: if hits.is_empty() { 0.0 } else { passing(&hits) / hits.len() as f64 },
         proposals: passing(&scores) / outcomes.len().max(1) as f64,
-        proposals_clean: mean(clean().map(|o| passing(&o.scores))),
+        proposals_clean: mean(clean().filter_map(|o| o.kept.get(best)).map(|k| passing(&k.scores))),
         dice: dice_at(best),
         false_share: mean(outcomes.iter().filter_map(|o| o.false_share.get(best).copied())),
         box_iou: mean(outcomes.iter().flat_map(|o| o.ious.iter().map(|i| i.0))),
@@ -211,15 +222,18 @@ mod tests {
     }
 
     fn outcomes() -> Vec<Outcome> {
+        let hit = Kept { scores: vec![0.9, 0.8, 0.5, 0.3], hit_scores: vec![0.9, 0.5] };
+        let missed = Kept { scores: vec![0.9], hit_scores: vec![0.0; 2] };
         let sick = Outcome {
             infected: true,
-            scores: vec![0.9, 0.8, 0.5, 0.3],
-            hit_scores: vec![0.9, 0.5],
+            // Trimmed at another voxel threshold than the best, the boxes miss.
+            kept: (0..9).map(|k| if k == 3 { hit.clone() } else { missed.clone() }).collect(),
             ious: vec![(0.6, 0.4)],
-            dice: (0..17).map(|k| 0.5 - 0.01 * (k as f64 - 6.0).abs()).collect(),
+            dice: (0..9).map(|k| 0.5 - 0.01 * (k as f64 - 3.0).abs()).collect(),
             ..Outcome::default()
         };
-        let clean = Outcome { scores: vec![0.6, 0.4], false_share: vec![0.01; 17], ..Outcome::default() };
+        let kept = vec![Kept { scores: vec![0.6, 0.4], hit_scores: vec![] }; 9];
+        let clean = Outcome { kept, false_share: vec![0.01; 9], ..Outcome::default() };
         vec![sick, clean]
     }
 

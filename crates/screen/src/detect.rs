@@ -10,7 +10,6 @@ use pleura_volume::{
     Box3, Geometry, Mask, Progress, Volume, VoxelBox, resample_linear_f32, resample_mean, resample_nearest,
 };
 use rayon::prelude::*;
-use std::collections::HashSet;
 
 /// The lungs' box is grown by this on each side before it is resampled, mm.
 pub const MARGIN_MM: f64 = 16.0;
@@ -28,6 +27,10 @@ const MOST_CELLS: u128 = 64 << 20;
 /// Voxels seen beyond a tile, where the lungs do not fit into one.
 const HALO: [usize; 3] = [32; 3];
 
+/// Candidates overlap by at most this IoU. Thinned proposals overlap less; what trims them to the
+/// same infected voxels brings them together.
+const MOST_OVERLAP: f64 = 0.5;
+
 /// A proposal whose centre lies outside the lungs is kept when this share of its box is lung.
 const LEAST_LUNG_SHARE: f64 = 0.25;
 
@@ -36,7 +39,7 @@ const LEAST_LUNG_SHARE: f64 = 0.25;
 pub struct Candidate {
     /// Box in LPS mm at the outer faces of `box_voxels`.
     pub box_mm: Box3,
-    /// Box in voxels of the oriented grid, clipped to the lung voxels in it.
+    /// Box in voxels of the oriented grid, as [`kept_boxes`] leaves it.
     pub box_voxels: VoxelBox,
     /// Objectness, 0 to 1.
     pub score: f64,
@@ -132,8 +135,8 @@ pub fn run_detector(
 
 /// Runs the detector on a scan whose lungs are known.
 ///
-/// Proposals come from the region proposal head alone. Kept are those that [`clip_to_lungs`] keeps,
-/// as it clips them. The voxel head gives the infected voxels.
+/// Proposals come from the region proposal head alone. Kept are those that [`kept_boxes`] keeps,
+/// as it leaves them. The voxel head gives the infected voxels.
 ///
 /// # Errors
 /// [`Error::TooLarge`] where the detector's grid would not fit into memory; [`Error::Network`] when
@@ -148,7 +151,7 @@ pub fn detect(
         let infection = Mask::filled(volume.geometry.clone(), 0);
         return Ok(Detection { candidates: Vec::new(), infection });
     };
-    let infection = infected(lungs, &found.infection, detector.proposals.voxel_threshold);
+    let infection = infected_voxels(lungs, &found.infection, detector.proposals.voxel_threshold);
     let candidates = candidates(volume, lungs, &infection, &found.proposals);
     Ok(Detection { candidates, infection })
 }
@@ -159,8 +162,9 @@ fn taken(names: &[String], outputs: &mut [Tensor], name: &str) -> Result<Vec<f32
     Ok(std::mem::take(&mut found.data))
 }
 
-/// Lung voxels whose interpolated probability of infection reaches the threshold.
-fn infected(lungs: &Mask, probability: &Volume<f32>, threshold: f32) -> Mask {
+/// Lung voxels (1) whose interpolated probability of infection reaches the threshold; on the grid of
+/// the lungs.
+pub fn infected_voxels(lungs: &Mask, probability: &Volume<f32>, threshold: f32) -> Mask {
     let mut mask = Mask::filled(lungs.geometry.clone(), 0);
     let Some(found) = lungs.bounding_box(|v| v != 0) else { return mask };
     let [nx, ny, _] = lungs.size();
@@ -184,13 +188,38 @@ fn infected(lungs: &Mask, probability: &Volume<f32>, threshold: f32) -> Mask {
     mask
 }
 
-/// The boxes that lie in the lungs as [`clip_to_lungs`] leaves them, in order, each box of voxels
-/// once: the first of equals. With each the place of its box in `boxes`.
-pub fn clipped_to_lungs(lungs: &Mask, boxes: &[Box3]) -> Vec<(usize, VoxelBox)> {
-    let clipped: Vec<Option<VoxelBox>> = boxes.par_iter().map(|b| clip_to_lungs(lungs, b)).collect();
-    let mut seen = HashSet::new();
-    let kept = clipped.into_iter().enumerate().filter_map(|(i, b)| Some((i, b?)));
-    kept.filter(|(_, b)| seen.insert(*b)).collect()
+/// The boxes of proposals that screening keeps, in order: clipped to the lungs ([`clip_to_lungs`]),
+/// then trimmed to the infected voxels inside where there are any (ours: the proposal head says
+/// where to look, the voxel head how far it goes). A box that overlaps an earlier one with an IoU
+/// above [`MOST_OVERLAP`] is the same finding again and left out. With each the place of its box in
+/// `proposals`; these are LPS mm, best first.
+pub fn kept_boxes(lungs: &Mask, infection: &Mask, proposals: &[Box3]) -> Vec<(usize, VoxelBox)> {
+    let tight = |b: &Box3| {
+        let clipped = clip_to_lungs(lungs, b)?;
+        Some(extent(infection, &clipped).map_or(clipped, |(_, inner)| inner))
+    };
+    let tight: Vec<Option<VoxelBox>> = proposals.par_iter().map(tight).collect();
+    let mut kept: Vec<(usize, VoxelBox)> = Vec::new();
+    for (i, b) in tight.into_iter().enumerate().filter_map(|(i, b)| Some((i, b?))) {
+        let mm = |b: &VoxelBox| lungs.geometry.box_mm(b);
+        if kept.iter().all(|(_, k)| mm(k).iou(&mm(&b)) <= MOST_OVERLAP) {
+            kept.push((i, b));
+        }
+    }
+    kept
+}
+
+/// Number and bounding box of the marked voxels in a box; `None` where there is none.
+fn extent(mask: &Mask, b: &VoxelBox) -> Option<(usize, VoxelBox)> {
+    let (mut found, mut count) = (VoxelBox { min: [usize::MAX; 3], max: [0; 3] }, 0usize);
+    each_marked_voxel(mask, b, |at, _, _| {
+        count += 1;
+        for (a, &i) in at.iter().enumerate() {
+            found.min[a] = found.min[a].min(i);
+            found.max[a] = found.max[a].max(i + 1);
+        }
+    });
+    (count > 0).then_some((count, found))
 }
 
 /// The voxel box of a proposal, clipped to the lung voxels in it; `None` when it does not lie in
@@ -201,24 +230,17 @@ pub fn clipped_to_lungs(lungs: &Mask, boxes: &[Box3]) -> Vec<(usize, VoxelBox)> 
 pub fn clip_to_lungs(lungs: &Mask, proposal: &Box3) -> Option<VoxelBox> {
     let geometry = &lungs.geometry;
     let whole = geometry.voxel_box(proposal);
-    let (mut extent, mut lung) = (VoxelBox { min: [usize::MAX; 3], max: [0; 3] }, 0usize);
-    each_lung_voxel(lungs, &whole, |at, _, _| {
-        lung += 1;
-        for (a, &i) in at.iter().enumerate() {
-            extent.min[a] = extent.min[a].min(i);
-            extent.max[a] = extent.max[a].max(i + 1);
-        }
-    });
+    let (lung, inner) = extent(lungs, &whole)?;
     let share = lung as f64 / whole.size().iter().product::<usize>() as f64;
     let inside = share >= LEAST_LUNG_SHARE || holds(lungs, geometry.to_index(proposal.center()));
-    (lung > 0 && inside).then_some(extent)
+    inside.then_some(inner)
 }
 
 /// The proposals that lie in the lungs, best first, measured.
 fn candidates(volume: &Volume<i16>, lungs: &Mask, infection: &Mask, boxes: &[(Box3, f32)]) -> Vec<Candidate> {
     let proposed: Vec<Box3> = boxes.iter().map(|b| b.0).collect();
     let measured = |(i, b): (usize, VoxelBox)| candidate(volume, lungs, infection, b, f64::from(boxes[i].1));
-    clipped_to_lungs(lungs, &proposed).into_par_iter().map(measured).collect()
+    kept_boxes(lungs, infection, &proposed).into_par_iter().map(measured).collect()
 }
 
 /// Measures a box that holds lung voxels.
@@ -230,7 +252,7 @@ fn candidate(
     score: f64,
 ) -> Candidate {
     let (mut lung, mut right, mut infected, mut sum_hu) = (0usize, 0usize, 0usize, 0i64);
-    each_lung_voxel(lungs, &box_voxels, |_, offset, label| {
+    each_marked_voxel(lungs, &box_voxels, |_, offset, label| {
         lung += 1;
         right += usize::from(label == RIGHT);
         infected += usize::from(infection.data[offset] != 0);
@@ -253,13 +275,13 @@ fn holds(lungs: &Mask, index: [f64; 3]) -> bool {
     (0..3).all(|a| at[a] >= 0.0 && at[a] < size[a] as f64) && lungs.at(at.map(|i| i as usize)) != 0
 }
 
-/// Calls `with` place, offset and label of each lung voxel of a box.
-fn each_lung_voxel(lungs: &Mask, b: &VoxelBox, mut with: impl FnMut([usize; 3], usize, u8)) {
+/// Calls `with` place, offset and label of each marked voxel of a box.
+fn each_marked_voxel(mask: &Mask, b: &VoxelBox, mut with: impl FnMut([usize; 3], usize, u8)) {
     for z in b.min[2]..b.max[2] {
         for y in b.min[1]..b.max[1] {
-            let start = lungs.offset([0, y, z]);
+            let start = mask.offset([0, y, z]);
             for x in b.min[0]..b.max[0] {
-                let label = lungs.data[start + x];
+                let label = mask.data[start + x];
                 if label != 0 {
                     with([x, y, z], start + x, label);
                 }
@@ -290,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proposal_is_clipped_to_the_lung_voxels_inside_and_measured() {
+    fn a_proposal_is_trimmed_to_the_infected_voxels_inside_and_measured() {
         let (mut volume, lungs) = chest();
         let mut infection = Mask::filled(lungs.geometry.clone(), 0);
         for x in 4..6 {
@@ -303,13 +325,42 @@ mod tests {
         let found = candidates(&volume, &lungs, &infection, &[(b, 0.75), (b, 0.5)]);
         assert_eq!(found.len(), 1, "the same box once");
         let c = &found[0];
-        assert_eq!(c.box_voxels, VoxelBox { min: [4, 8, 8], max: [8, 12, 12] });
+        // Infected voxels x 4..6, y 9, z 9.
+        assert_eq!(c.box_voxels, VoxelBox { min: [4, 9, 9], max: [6, 10, 10] });
         assert_eq!(c.box_mm, lungs.geometry.box_mm(&c.box_voxels));
         assert!(c.right);
         assert_eq!(c.score, 0.75);
-        // Two voxels of 8 cubic mm; 62 voxels at -800 and 2 at -300.
+        // Two voxels of 8 cubic mm, both at -300.
         assert!((c.volume_ml - 0.016).abs() < 1e-12);
-        assert_eq!(c.mean_hu, -(62.0 * 800.0 + 600.0) / 64.0);
+        assert_eq!(c.mean_hu, -300.0);
+    }
+
+    #[test]
+    fn without_infected_voxels_a_proposal_is_clipped_to_the_lung_voxels_alone() {
+        let (volume, lungs) = chest();
+        let infection = Mask::filled(lungs.geometry.clone(), 0);
+        let b = lungs.geometry.box_mm(&VoxelBox { min: [2, 8, 8], max: [8, 12, 12] });
+        let found = candidates(&volume, &lungs, &infection, &[(b, 0.75), (b, 0.5)]);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].box_voxels, VoxelBox { min: [4, 8, 8], max: [8, 12, 12] });
+        assert_eq!((found[0].volume_ml, found[0].mean_hu), (0.0, -800.0));
+    }
+
+    #[test]
+    fn proposals_trimmed_to_the_same_infection_are_one_candidate() {
+        let (volume, lungs) = chest();
+        let mut infection = Mask::filled(lungs.geometry.clone(), 0);
+        for z in 8..11 {
+            let i = lungs.offset([5, 9, z]);
+            infection.data[i] = 1;
+        }
+        let mm = |min, max| lungs.geometry.box_mm(&VoxelBox { min, max });
+        let (below, above) = (mm([4, 8, 6], [8, 12, 11]), mm([4, 8, 8], [8, 12, 13]));
+        assert!(below.iou(&above) < 0.5);
+        let found = candidates(&volume, &lungs, &infection, &[(below, 0.9), (above, 0.8)]);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].box_voxels, VoxelBox { min: [5, 9, 8], max: [6, 10, 11] });
+        assert_eq!(found[0].score, f64::from(0.9f32));
     }
 
     #[test]
@@ -345,10 +396,10 @@ mod tests {
             let i = p.offset([x, 9, 9]);
             p.data[i] = 0.6;
         }
-        let mask = infected(&lungs, &p, 0.5);
+        let mask = infected_voxels(&lungs, &p, 0.5);
         assert_eq!(mask.data.iter().filter(|&&v| v == 1).count(), 8);
         assert_eq!(mask.at([4, 9, 9]), 1);
         assert_eq!(mask.at([9, 9, 9]), 0);
-        assert!(infected(&lungs, &p, 0.7).data.iter().all(|&v| v == 0));
+        assert!(infected_voxels(&lungs, &p, 0.7).data.iter().all(|&v| v == 0));
     }
 }

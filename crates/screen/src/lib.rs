@@ -1,7 +1,7 @@
 //! The screening pipeline: candidates, patches, votes, noisy-or.
 //!
 //! [`screen`] is the whole way; its steps are public because training prepares its data with the
-//! same code: [`detector_grid`] and [`detector_input`] before the detector, [`clip_to_lungs`] behind
+//! same code: [`detector_grid`] and [`detector_input`] before the detector, [`kept_boxes`] behind
 //! it, [`patch_sites`] and [`cut_patch`] before the classifier, [`region`], [`findings`] and
 //! [`verdict`] behind that.
 
@@ -18,8 +18,8 @@ mod vote;
 pub use case::{Case, Finding, LungFacts, Patch, Profile, Region, SideFacts, StageTimes, Verdict};
 pub use classify::classify;
 pub use detect::{
-    Candidate, Detection, DetectorOutput, MARGIN_MM, clip_to_lungs, clipped_to_lungs, detect, detector_grid,
-    detector_input, run_detector,
+    Candidate, Detection, DetectorOutput, MARGIN_MM, clip_to_lungs, detect, detector_grid, detector_input,
+    infected_voxels, kept_boxes, run_detector,
 };
 pub use error::{Error, Result, role_name};
 pub use models::{LoadedClassifier, LoadedDetector, ModelFacts, Models};

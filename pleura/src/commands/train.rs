@@ -10,13 +10,19 @@ use pleura_learn::{
 use pleura_nets::Model;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub fn run(a: &Train) -> Result<u8> {
     let (summary, json) = match a {
         Train::Detector(a) => {
             let mut config: DetectorConfig = configuration(&a.common)?;
-            override_with(&a.common, &mut config.seed, &mut config.cases, &mut config.steps);
+            override_with(
+                &a.common,
+                &mut config.from,
+                &mut config.seed,
+                &mut config.cases,
+                &mut config.steps,
+            );
             if a.common.show_config {
                 return show(&config);
             }
@@ -27,7 +33,13 @@ pub fn run(a: &Train) -> Result<u8> {
         }
         Train::Classifier(a) => {
             let mut config: ClassifierConfig = configuration(&a.common)?;
-            override_with(&a.common, &mut config.seed, &mut config.cases, &mut config.steps);
+            override_with(
+                &a.common,
+                &mut config.from,
+                &mut config.seed,
+                &mut config.cases,
+                &mut config.steps,
+            );
             if a.common.show_config {
                 return show(&config);
             }
@@ -81,7 +93,16 @@ fn from_toml<T: DeserializeOwned>(path: &Path) -> Result<T> {
     toml::from_str(&text).map_err(|e| Usage(format!("{}: {e}", path.display())).into())
 }
 
-fn override_with(a: &TrainCommon, seed: &mut u64, cases: &mut usize, steps: &mut u64) {
+fn override_with(
+    a: &TrainCommon,
+    from: &mut Option<PathBuf>,
+    seed: &mut u64,
+    cases: &mut usize,
+    steps: &mut u64,
+) {
+    if a.from.is_some() {
+        from.clone_from(&a.from);
+    }
     *seed = a.seed.unwrap_or(*seed);
     *cases = a.cases.unwrap_or(*cases);
     *steps = a.steps.unwrap_or(*steps);
