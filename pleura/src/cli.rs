@@ -292,6 +292,9 @@ pub struct TrainCommon {
     /// Seed of everything that is random
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
+    /// CSV of your own labelled scans (docs/training.md), in place of synthetic ones
+    #[arg(long, value_name = "MANIFEST", value_hint = ValueHint::FilePath)]
+    pub data: Option<PathBuf>,
     /// Model file whose weights to start from, wherever they fit, in place of random ones
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub from: Option<PathBuf>,

@@ -19,7 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("phantom", &["volume", "formats"]),
     ("evaluate", &["screen"]),
     ("nets-burn", &["kernels", "nets"]),
-    ("learn", &["volume", "lungs", "nets", "screen", "phantom", "nets-burn", "evaluate"]),
+    ("learn", &["volume", "formats", "lungs", "nets", "screen", "phantom", "nets-burn", "evaluate"]),
 ];
 
 fn cargo(arguments: &[&str]) -> String {

@@ -6,6 +6,7 @@
 mod common;
 
 use common::{pleura, said, succeeds};
+use pleura_phantom::{Class, Grid, RenderOptions, render, save_nifti, save_truth};
 use std::path::Path;
 
 const DETECTOR: &str = "
@@ -54,6 +55,69 @@ fn both_networks_are_trained_and_a_second_run_resumes() {
     let arguments = ["train", "classifier", "--config", text(&config), "--out", text(&out)];
     assert!(succeeds(&[&arguments[..], &detector].concat()).starts_with("2 steps"));
     assert!(out.join("classifier.safetensors").exists());
+}
+
+/// Four phantoms as a user's own scans: two to train on, two to validate on.
+fn own_scans(dir: &Path, classes: [&str; 4], marks: [&str; 4]) -> std::path::PathBuf {
+    let mut text = String::from("case,patient,path,class,split,mask,boxes\n");
+    for (i, (class, mark)) in classes.into_iter().zip(marks).enumerate() {
+        let options = RenderOptions { grid: Grid::Detector { spacing_mm: 4.0 }, ..RenderOptions::default() };
+        let made = if class == "no-infection-found" { Class::NoInfection } else { Class::Covid19 };
+        let phantom = render(made, 40 + i as u64, &options);
+        let folder = dir.join(format!("scan{i}"));
+        save_nifti(&phantom, &folder).unwrap();
+        save_truth(&phantom, &folder).unwrap();
+        let split = ["train", "train", "validation", "validation"][i];
+        text += &format!("case{i},patient{i},scan{i}/ct.nii.gz,{class},{split},{mark}\n");
+    }
+    let path = dir.join("cases.csv");
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+#[test]
+fn own_scans_of_other_classes_are_learned_and_reported() {
+    let dir = tempfile::tempdir().unwrap();
+    let classes = ["tuberculosis", "aspergillosis", "tuberculosis", "no-infection-found"];
+    let marks = ["scan0/infection.nii.gz,", ",scan1/truth.json", "scan2/infection.nii.gz,", ","];
+    let data = own_scans(dir.path(), classes, marks);
+    let train = |network: &str, settings: &str, more: &[&str]| {
+        let (config, out) = (dir.path().join(format!("{network}.toml")), dir.path().join(network));
+        std::fs::write(&config, settings).unwrap();
+        let fixed = ["train", network, "--data", text(&data), "--config", text(&config), "--out", text(&out)];
+        succeeds(&[&fixed[..], more].concat());
+        out.join(format!("{network}.safetensors"))
+    };
+    let detector = train("detector", DETECTOR, &[]);
+    let classifier = train("classifier", CLASSIFIER, &["--detector", text(&detector)]);
+    let out = dir.path().join("out");
+    let scan = dir.path().join("scan3/ct.nii.gz");
+    let models = ["--model", text(&detector), "--model", text(&classifier)];
+    succeeds(&[&["screen", text(&scan), "--out", text(&out)][..], &models].concat());
+    let report: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(out.join("report.json")).unwrap()).unwrap();
+    let types: Vec<&str> =
+        report["findings"].as_array().unwrap().iter().map(|f| f["type"].as_str().unwrap()).collect();
+    assert_eq!(types, ["aspergillosis", "tuberculosis"]);
+    let told = report["models"][0]["trained_on"].as_str().unwrap();
+    assert!(told.contains("2 scans of the user's own") && !told.contains("patient0"), "{told}");
+}
+
+#[test]
+fn a_scan_in_two_splits_is_found_out_by_its_voxels() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = own_scans(dir.path(), ["a", "no-infection-found", "a", "no-infection-found"], [","; 4]);
+    std::fs::copy(dir.path().join("scan1/ct.nii.gz"), dir.path().join("scan3/ct.nii.gz")).unwrap();
+    let config = dir.path().join("classifier.toml");
+    std::fs::write(&config, CLASSIFIER).unwrap();
+    let out = dir.path().join("out");
+    let arguments =
+        ["train", "classifier", "--data", text(&data), "--config", text(&config), "--out", text(&out)];
+    let (code, _, error) = said(&pleura(&arguments));
+    assert!(code != 0 && error.contains("case1") && error.contains("case3"), "{error}");
+    // Nobody said where the infection is: the detector cannot learn from that.
+    let (code, _, error) = said(&pleura(&["train", "detector", "--data", text(&data), "--out", text(&out)]));
+    assert!(code != 0 && error.contains("mask or boxes"), "{error}");
 }
 
 #[test]

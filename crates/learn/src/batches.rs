@@ -50,7 +50,7 @@ pub(crate) struct Crop {
     pub input: Vec<f32>,
     /// 1 where infected.
     pub infected: Vec<u8>,
-    /// 1 where the voxel head is judged: in the lungs.
+    /// 1 where the voxel head is judged: in the lungs, where infection was traced.
     pub counts: Vec<u8>,
     /// 1, 0 or [`IGNORED`] for each anchor.
     pub labels: Vec<i8>,
@@ -82,7 +82,7 @@ impl CropRecipe {
         Ok(Crop {
             input,
             infected: flags.iter().map(|f| u8::from(f & INFECTED != 0)).collect(),
-            counts: flags.iter().map(|f| u8::from(f & LUNG != 0)).collect(),
+            counts: flags.iter().map(|f| u8::from(scan.traced && f & LUNG != 0)).collect(),
             labels,
             offsets,
         })
@@ -202,7 +202,7 @@ pub(crate) fn batch(
 ) -> Result<Vec<Crop>> {
     use rayon::prelude::*;
     if pool.is_empty() {
-        return Err(Error::Config("no phantom had lungs to train on".into()));
+        return Err(Error::Config("no case had lungs to train on".into()));
     }
     let one = |slot: usize| {
         let mut rng = Rng::at(seed, &[3, step, slot as u64]);
@@ -235,6 +235,7 @@ mod tests {
         Scan {
             regions: vec![geometry.box_mm(&lesion)],
             region_ml: vec![4.1],
+            traced: true,
             visible: vec![1.0],
             bright: vec![],
             inside: (0..64_000).step_by(97).collect(),

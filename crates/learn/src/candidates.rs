@@ -1,22 +1,19 @@
-//! Candidate regions of a phantom and the image patches that stand for them: what the classifier
+//! Candidate regions of a case and the image patches that stand for them: what the classifier
 //! learns from.
 
 use crate::augment::AugmentConfig;
+use crate::data::Labelled;
 use crate::pool::find_lungs;
 use crate::rng::Rng;
 use crate::truth::{self, is_asked};
 use crate::{Error, Result};
 use pleura_nets::{InputRecipe, PatchRecipe};
-use pleura_phantom::{Class, Phantom, TruthRegion};
+use pleura_phantom::TruthRegion;
 use pleura_screen::{
     LoadedDetector, analysable, clip_to_lungs, cut_patch, detect, distances_from_edge, patch_sites,
 };
 use pleura_volume::{Box3, Mask, NoProgress, Volume, VoxelBox};
 
-/// Classes in output order.
-pub(crate) const CLASSES: [&str; 3] = ["covid-19", "influenza-a", pleura_screen::IRRELEVANT];
-/// Index of the class that is no infection.
-pub(crate) const IRRELEVANT: usize = 2;
 /// A box with at least this share of its lung voxels infected carries the class of the case
 /// (docs/architecture.md, "Candidate label").
 const LEAST_INFECTED: f64 = 0.1;
@@ -58,27 +55,27 @@ impl Source {
 pub(crate) struct Region {
     pub source: Source,
     pub patches: Vec<Patch>,
-    /// Index into [`CLASSES`].
+    /// Index into the types of infection; their number: irrelevant.
     pub label: usize,
 }
 
-/// The regions of one phantom.
+/// The regions of one case.
 #[derive(Debug, Clone)]
 pub(crate) struct CaseRegions {
     pub regions: Vec<Region>,
 }
 
-/// For each class and source the cases that have such a region.
+/// For each class and source the cases that have such a region; the last class is the irrelevant one.
 #[derive(Debug)]
-pub(crate) struct Holders([[Vec<usize>; 3]; 3]);
+pub(crate) struct Holders(Vec<[Vec<usize>; 3]>);
 
 impl Holders {
-    pub fn new(cases: &[CaseRegions]) -> Self {
+    pub fn new(cases: &[CaseRegions], classes: usize) -> Self {
         let holding = |class: usize, source: Source| -> Vec<usize> {
             let holds = |r: &Region| r.label == class && r.source == source;
             (0..cases.len()).filter(|&i| cases[i].regions.iter().any(holds)).collect()
         };
-        Self([0, 1, 2].map(|class| Source::SHARES.map(|(source, _)| holding(class, source))))
+        Self((0..classes).map(|class| Source::SHARES.map(|(source, _)| holding(class, source))).collect())
     }
 
     /// A region of the class (an irrelevant one where there is none): its source drawn by
@@ -86,7 +83,7 @@ impl Holders {
     /// few regions counts as much as one with many. `None` when there is nothing at all.
     pub fn draw<'a>(&self, cases: &'a [CaseRegions], class: usize, rng: &mut Rng) -> Option<&'a Region> {
         let empty = |class: usize| self.0[class].iter().all(Vec::is_empty);
-        let class = if empty(class) { IRRELEVANT } else { class };
+        let class = if empty(class) { self.0.len() - 1 } else { class };
         let there = || Source::SHARES.iter().zip(&self.0[class]).filter(|(_, holders)| !holders.is_empty());
         let mut place = rng.unit() * there().map(|((_, share), _)| share).sum::<f64>();
         let drawn = there().find(|((_, share), _)| {
@@ -110,21 +107,20 @@ pub(crate) struct RegionRecipe<'a> {
     pub margin: usize,
 }
 
-/// Index of a phantom's class among [`CLASSES`].
-pub(crate) fn class_index(class: Class) -> usize {
-    match class {
-        Class::Covid19 => 0,
-        Class::InfluenzaA => 1,
-        Class::NoInfection => IRRELEVANT,
-    }
-}
-
-/// Label of a box: the class where enough of its lung voxels are infected.
-pub(crate) fn label(class: Class, b: &VoxelBox, lungs: &Mask, infection: &Mask) -> usize {
+/// Label of a box: the class of the case where enough of its lung voxels are infected, else
+/// `irrelevant`. Where nobody says what is infected, all boxes are of the class of the case.
+pub(crate) fn label(
+    class: usize,
+    irrelevant: usize,
+    b: &VoxelBox,
+    lungs: &Mask,
+    infection: Option<&Mask>,
+) -> usize {
+    let Some(infection) = infection else { return class };
     let (found, infected) = (lungs.cropped(b), infection.cropped(b));
     let lung = found.data.iter().filter(|l| **l != 0).count();
     let both = found.data.iter().zip(&infected.data).filter(|(l, i)| **l != 0 && **i != 0).count();
-    if lung > 0 && both as f64 >= LEAST_INFECTED * lung as f64 { class_index(class) } else { IRRELEVANT }
+    if lung > 0 && both as f64 >= LEAST_INFECTED * lung as f64 { class } else { irrelevant }
 }
 
 /// A box moved and scaled as a detector might have put it.
@@ -151,14 +147,15 @@ fn known(list: &[TruthRegion], rng: &mut Rng) -> Vec<Box3> {
 
 /// The boxes to learn from: what screening would classify, and, clipped to the lungs by its rule, what
 /// is truly there, findings without infection (sham lesions among them) and places drawn at random.
-fn boxes(phantom: &Phantom, lungs: &Mask, detector: &LoadedDetector) -> Result<Vec<(Source, VoxelBox)>> {
-    let mut rng = Rng::at(phantom.seed, &[11]);
-    let detection = detect(&phantom.volume, lungs, detector, &NoProgress)
+fn boxes(case: &Labelled, lungs: &Mask, detector: &LoadedDetector) -> Result<Vec<(Source, VoxelBox)>> {
+    let mut rng = Rng::at(case.seed, &[11]);
+    let detection = detect(&case.volume, lungs, detector, &NoProgress)
         .map_err(|e| Error::Stage(format!("the detector could not be run: {e}")))?;
     let mut all: Vec<(Source, VoxelBox)> =
         detection.candidates.iter().map(|c| (Source::Proposal, c.box_voxels)).collect();
     let mut others: Vec<(Source, Box3)> = Vec::new();
-    for list in [&truth::regions(&phantom.infection), &phantom.irrelevant] {
+    let infected = case.infection.as_ref().map(truth::regions).unwrap_or_default();
+    for list in [&infected, &case.irrelevant] {
         others.extend(known(list, &mut rng).into_iter().map(|b| (Source::Known, b)));
     }
     let inside: Vec<usize> = (0..lungs.data.len()).filter(|&i| lungs.data[i] != 0).collect();
@@ -174,16 +171,17 @@ fn boxes(phantom: &Phantom, lungs: &Mask, detector: &LoadedDetector) -> Result<V
 }
 
 impl RegionRecipe<'_> {
-    /// The regions of a phantom; `None` when screening would not look into its lungs.
-    pub fn regions(&self, phantom: &Phantom) -> Result<Option<CaseRegions>> {
-        let lungs = find_lungs(&phantom.volume)?;
+    /// The regions of a case; `None` when screening would not look into its lungs. `irrelevant` is the
+    /// label of what is no infection.
+    pub fn regions(&self, case: &Labelled, irrelevant: usize) -> Result<Option<CaseRegions>> {
+        let lungs = find_lungs(&case.volume)?;
         if !analysable(&lungs) {
             return Ok(None);
         }
-        let boxes = boxes(phantom, &lungs.mask, self.detector)?;
+        let boxes = boxes(case, &lungs.mask, self.detector)?;
         let one = |(source, b): &(Source, VoxelBox)| {
-            let patches = self.patches(&phantom.volume, &lungs.mask, b)?;
-            let label = label(phantom.class, b, &lungs.mask, &phantom.infection);
+            let patches = self.patches(&case.volume, &lungs.mask, b)?;
+            let label = label(case.class, irrelevant, b, &lungs.mask, case.infection.as_ref());
             Ok(Region { source: *source, patches, label })
         };
         let regions: Result<Vec<Region>> = boxes.iter().map(one).collect();
@@ -241,6 +239,8 @@ mod tests {
     use super::*;
     use pleura_volume::Geometry;
 
+    const IRRELEVANT: usize = 2;
+
     #[test]
     fn a_tenth_of_the_lung_voxels_makes_the_class() {
         let geometry = Geometry::axis_aligned([5, 4, 2], [0.0; 3], [1.0; 3]);
@@ -248,13 +248,15 @@ mod tests {
         let mut infection = Mask::filled(geometry, 0);
         let all = VoxelBox { min: [0; 3], max: [5, 4, 2] };
         infection.data[..3].fill(1);
-        assert_eq!(label(Class::Covid19, &all, &lungs, &infection), IRRELEVANT);
+        assert_eq!(label(0, IRRELEVANT, &all, &lungs, Some(&infection)), IRRELEVANT);
         infection.data[3] = 1;
-        assert_eq!(label(Class::Covid19, &all, &lungs, &infection), 0);
-        assert_eq!(label(Class::InfluenzaA, &all, &lungs, &infection), 1);
+        assert_eq!(label(0, IRRELEVANT, &all, &lungs, Some(&infection)), 0);
+        assert_eq!(label(1, IRRELEVANT, &all, &lungs, Some(&infection)), 1);
         // Infected tissue outside the lungs found does not count.
         lungs.data[3] = 0;
-        assert_eq!(label(Class::Covid19, &all, &lungs, &infection), IRRELEVANT);
+        assert_eq!(label(0, IRRELEVANT, &all, &lungs, Some(&infection)), IRRELEVANT);
+        // Where nobody traced anything, the class of the case is all there is.
+        assert_eq!(label(1, IRRELEVANT, &all, &lungs, None), 1);
     }
 
     fn case(regions: &[(usize, Source)]) -> CaseRegions {
@@ -263,7 +265,7 @@ mod tests {
     }
 
     fn shares(cases: &[CaseRegions], class: usize) -> [f64; 3] {
-        let holders = Holders::new(cases);
+        let holders = Holders::new(cases, 3);
         let mut counts = [0.0; 3];
         for i in 0..4000 {
             let drawn = holders.draw(cases, class, &mut Rng::at(5, &[i])).unwrap();
@@ -295,10 +297,10 @@ mod tests {
     fn a_detector_that_finds_nothing_leaves_the_truth_to_learn_from() {
         let cases = [case(&[(1, Source::Known), (IRRELEVANT, Source::Known)])];
         assert_eq!(shares(&cases, 1), shares(&cases, IRRELEVANT));
-        let holders = Holders::new(&cases);
+        let holders = Holders::new(&cases, 3);
         let other = holders.draw(&cases, 0, &mut Rng::at(5, &[1])).unwrap();
         assert_eq!(other.label, IRRELEVANT, "no region of the class: an irrelevant one");
-        assert!(Holders::new(&[]).draw(&[], 0, &mut Rng::at(5, &[1])).is_none());
+        assert!(Holders::new(&[], 3).draw(&[], 0, &mut Rng::at(5, &[1])).is_none());
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! Training the patch classifier on candidate regions of phantoms.
 
 use crate::augment::AugmentConfig;
-use crate::candidates::{CLASSES, CaseRegions, Holders, RegionRecipe};
+use crate::candidates::{CaseRegions, Holders, RegionRecipe};
 use crate::checkpoint::State;
+use crate::data::{Data, Split, phantom_class, phantom_seed, phantom_texture};
 use crate::losses;
-use crate::pool::{Split, each_case, phantom_class, phantom_seed, phantom_texture};
+use crate::pool::each_case;
 use crate::rng::Rng;
 use crate::score_classifier::{self, Scored};
 use crate::start::Start;
@@ -46,6 +47,9 @@ pub struct ClassifierConfig {
     pub network: ClassifierNetwork,
     /// Slices of a patch: 1 for the 2D form.
     pub slab: usize,
+    /// CSV of one's own labelled scans, in place of phantoms (`docs/training.md`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<PathBuf>,
     /// Phantoms to train on, of the three classes in turn.
     pub cases: usize,
     /// Phantoms to validate and calibrate on.
@@ -83,6 +87,7 @@ impl Default for ClassifierConfig {
         Self {
             seed: 2,
             from: None,
+            data: None,
             network: ClassifierNetwork::LocationAttention,
             slab: 1,
             cases: 240,
@@ -93,7 +98,8 @@ impl Default for ClassifierConfig {
             minutes: 10.0,
             batch: 32,
             pixels: 64,
-            edge_mm: 64.0,
+            // A pixel as wide as a voxel of the phantoms, and most of a lobe in view.
+            edge_mm: 96.0,
             shift: 6,
             label_smoothing: 0.05,
             norm_momentum: 0.05,
@@ -125,10 +131,10 @@ impl ClassifierConfig {
         Ok(())
     }
 
-    fn spec(&self) -> NetSpec {
+    fn spec(&self, classes: usize) -> NetSpec {
         match self.network {
-            ClassifierNetwork::LocationAttention => specs::location_attention(CLASSES.len(), self.slab),
-            ClassifierNetwork::Resnet18 => specs::resnet18(CLASSES.len(), self.slab),
+            ClassifierNetwork::LocationAttention => specs::location_attention(classes, self.slab),
+            ClassifierNetwork::Resnet18 => specs::resnet18(classes, self.slab),
         }
     }
 
@@ -165,8 +171,14 @@ impl ClassifierConfig {
         )
     }
 
+    fn data(&self) -> Result<Data<'_>> {
+        let cases = [self.cases, self.validation_cases];
+        Data::new(self.data.as_deref(), cases, |split, i| self.phantom(split, i))
+    }
+
     pub(crate) fn manifest(
         &self,
+        data: &Data,
         notes: BTreeMap<String, String>,
         calibration: Calibration,
     ) -> ModelManifest {
@@ -177,27 +189,24 @@ impl ClassifierConfig {
                 ClassifierNetwork::Resnet18 => "pleura-classifier-resnet18".into(),
             },
             version: env!("CARGO_PKG_VERSION").into(),
-            spec: self.spec(),
+            spec: self.spec(data.names().regions.len()),
             preprocessing: Preprocessing::Classifier {
                 input: self.input(),
                 patch: self.patch(),
-                classes: CLASSES.map(String::from).to_vec(),
+                classes: data.names().regions,
                 calibration,
             },
-            trained_on: format!(
-                "Candidate regions of {} synthetic chest CTs of the phantom generator (validated and calibrated on {} others); no patient data.",
-                self.cases, self.validation_cases
-            ),
-            generator: Some(pleura_phantom::GENERATOR.into()),
+            trained_on: data.told("Candidate regions of "),
+            generator: data.generator(),
             notes,
         }
     }
 
-    fn notes(&self, steps: u64, detector: &str, scored: &Scored) -> BTreeMap<String, String> {
+    fn notes(&self, cases: usize, steps: u64, detector: &str, scored: &Scored) -> BTreeMap<String, String> {
         BTreeMap::from([
             ("seed".to_string(), self.seed.to_string()),
             ("steps".to_string(), steps.to_string()),
-            ("cases".to_string(), self.cases.to_string()),
+            ("cases".to_string(), cases.to_string()),
             ("detector-sha256".to_string(), detector.to_string()),
             ("validation-patch-accuracy".to_string(), format!("{:.3}", scored.patch_accuracy)),
             ("validation-case-accuracy".to_string(), format!("{:.3}", scored.case_accuracy)),
@@ -211,6 +220,7 @@ struct Classify<'a> {
     recipe: RegionRecipe<'a>,
     cases: Vec<CaseRegions>,
     holders: Holders,
+    classes: usize,
 }
 
 impl Classify<'_> {
@@ -219,7 +229,7 @@ impl Classify<'_> {
     fn example(&self, step: u64, slot: usize) -> Option<(Vec<f32>, f32, usize)> {
         let c = self.config;
         let mut rng = Rng::at(c.seed, &[4, step, slot as u64]);
-        let region = self.holders.draw(&self.cases, (step as usize + slot) % CLASSES.len(), &mut rng)?;
+        let region = self.holders.draw(&self.cases, (step as usize + slot) % self.classes, &mut rng)?;
         let patch = region.patches.get(rng.below(region.patches.len()))?;
         let mut shift = || rng.below(2 * c.shift + 1);
         let shift = [shift(), shift()];
@@ -248,16 +258,16 @@ impl Task for Classify<'_> {
         let features = takes.then(|| Tensor::from_data(TensorData::new(features, [c.batch, 1]), device));
         let outputs = net.forward_train(Tensor::from_data(image, device), features, c.norm_momentum)?;
         let logits = outputs.first().map(|o| o.to_vec()).transpose()?.unwrap_or_default();
-        let loss = losses::classes(&logits, CLASSES.len(), &labels, c.label_smoothing);
+        let loss = losses::classes(&logits, self.classes, &labels, c.label_smoothing);
         let right =
             |(row, label): (&[f32], &usize)| (0..row.len()).all(|k| k == *label || row[k] < row[*label]);
-        let hits = logits.chunks(CLASSES.len()).zip(&labels).filter(|(r, l)| right((r, l))).count();
+        let hits = logits.chunks(self.classes).zip(&labels).filter(|(r, l)| right((r, l))).count();
         let values = vec![loss.value, hits as f64 / labels.len() as f64];
         Ok(Pass { outputs, gradients: vec![loss.gradient], values })
     }
 }
 
-/// Trains the classifier on candidate regions of phantoms, among them what `detector` proposes, and
+/// Trains the classifier on candidate regions of phantoms, or of one's own scans, among them what `detector` proposes, and
 /// writes `classifier.safetensors`, `curves.csv`, `curves.svg` and `metrics.json` into `out_dir`,
 /// with `checkpoint/` beside them. Goes on from the checkpoint as [`crate::train_detector`] does.
 ///
@@ -271,34 +281,41 @@ pub fn train_classifier(
 ) -> Result<Summary> {
     config.check()?;
     // Other proposals make other training data: the detector belongs to the settings.
-    let start = Start::new(config, config.from.as_deref(), &[("detector", detector.sha256.as_str())])?;
+    let data = config.data()?;
+    let start = Start::new(
+        config,
+        [config.from.as_deref(), config.data.as_deref()],
+        &[("detector", detector.sha256.as_str())],
+    )?;
     let loaded = LoadedDetector::new(detector.clone()).map_err(|e| Error::Stage(e.to_string()))?;
     let state = match finished(out_dir, &start.settings)? {
         Some(state) => state,
-        None => fit(config, &loaded, start, out_dir, progress)?,
+        None => fit(config, &data, &loaded, start, out_dir, progress)?,
     };
-    let scored = score_classifier::score(config, &loaded, &state.weights, progress)?;
-    let manifest =
-        config.manifest(config.notes(state.step, &detector.sha256, &scored), scored.calibration.clone());
+    let scored = score_classifier::score(config, &data, &loaded, &state.weights, progress)?;
+    let notes = config.notes(data.count(Split::Training), state.step, &detector.sha256, &scored);
+    let manifest = config.manifest(&data, notes, scored.calibration.clone());
     crate::deliver(state, manifest, scored.metrics(), out_dir, "classifier.safetensors")
 }
 
-/// Cuts the patches of the training phantoms and trains on them.
+/// Cuts the patches of the training cases and trains on them.
 fn fit(
     config: &ClassifierConfig,
+    data: &Data,
     detector: &LoadedDetector,
     start: Start,
     out_dir: &Path,
     progress: &dyn Progress,
 ) -> Result<State> {
-    let spec = config.spec();
+    let classes = data.names().regions.len();
+    let spec = config.spec(classes);
     let initial = start.weights(&spec, config.seed)?;
     let recipe = config.regions(detector);
-    let cases = each_case(config.cases, "cutting training patches", progress, |i| {
-        recipe.regions(&config.phantom(Split::Training, i))
+    let cases = each_case(data.count(Split::Training), "cutting training patches", progress, |i| {
+        recipe.regions(&data.case(Split::Training, i)?, classes - 1)
     })?;
-    let holders = Holders::new(&cases);
-    let task = Classify { config, recipe, cases, holders };
+    let holders = Holders::new(&cases, classes);
+    let task = Classify { config, recipe, cases, holders, classes };
     let schedule = Schedule {
         steps: config.steps,
         minutes: config.minutes,

@@ -3,8 +3,9 @@
 use crate::augment::AugmentConfig;
 use crate::batches::{CropRecipe, batch};
 use crate::checkpoint::State;
+use crate::data::{Data, Split, phantom_class, phantom_seed, phantom_texture};
 use crate::losses::{self, Loss};
-use crate::pool::{Scan, Split, each_case, phantom_class, phantom_seed, phantom_texture};
+use crate::pool::{Scan, each_case};
 use crate::score_detector::{self, Scored};
 use crate::start::Start;
 use crate::trainer::{Pass, Schedule, Task, finished, train};
@@ -31,6 +32,9 @@ pub struct DetectorConfig {
     /// Model file whose weights to start from, wherever they fit, in place of random ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<PathBuf>,
+    /// CSV of one's own labelled scans, in place of phantoms (`docs/training.md`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<PathBuf>,
     /// Phantoms to train on, of the three classes in turn.
     pub cases: usize,
     /// Phantoms to validate on.
@@ -81,6 +85,7 @@ impl Default for DetectorConfig {
         Self {
             seed: 1,
             from: None,
+            data: None,
             cases: 300,
             validation_cases: 60,
             steps: 0,
@@ -162,19 +167,18 @@ impl DetectorConfig {
         render(phantom_class(index), phantom_seed(self.seed, split, index), &options)
     }
 
-    /// Renders the training phantoms and finds their lungs.
-    fn scans(&self, progress: &dyn Progress) -> Result<Vec<Scan>> {
-        let input = self.input();
-        each_case(self.cases, "rendering training phantoms", progress, |i| {
-            Scan::new(self.phantom(Split::Training, i), &input, 1)
-        })
+    pub(crate) fn data(&self) -> Result<Data<'_>> {
+        let cases = [self.cases, self.validation_cases];
+        let data = Data::new(self.data.as_deref(), cases, |split, i| self.phantom(split, i))?;
+        data.require_marks()?;
+        Ok(data)
     }
 
-    pub(crate) fn manifest(&self, steps: u64, scored: &Scored) -> ModelManifest {
+    pub(crate) fn manifest(&self, data: &Data, steps: u64, scored: &Scored) -> ModelManifest {
         let notes = BTreeMap::from([
             ("seed".to_string(), self.seed.to_string()),
             ("steps".to_string(), steps.to_string()),
-            ("cases".to_string(), self.cases.to_string()),
+            ("cases".to_string(), data.count(Split::Training).to_string()),
             ("validation-recall".to_string(), format!("{:.3}", scored.recall)),
             ("validation-proposals-a-case".to_string(), format!("{:.2}", scored.proposals)),
             ("validation-dice".to_string(), format!("{:.3}", scored.dice)),
@@ -190,11 +194,8 @@ impl DetectorConfig {
                 input: self.input(),
                 proposals: self.proposals(scored.score_threshold, scored.voxel_threshold),
             },
-            trained_on: format!(
-                "{} synthetic chest CTs of the phantom generator (validated on {} others); no patient data.",
-                self.cases, self.validation_cases
-            ),
-            generator: Some(pleura_phantom::GENERATOR.into()),
+            trained_on: data.told(""),
+            generator: data.generator(),
             notes,
         }
     }
@@ -254,7 +255,7 @@ impl Task for Detect<'_> {
     }
 }
 
-/// Trains the detector on phantoms and writes `detector.safetensors`, `curves.csv`, `curves.svg`
+/// Trains the detector on phantoms, or on one's own scans, and writes `detector.safetensors`, `curves.csv`, `curves.svg`
 /// and `metrics.json` into `out_dir`, with `checkpoint/` beside them.
 ///
 /// Called again with the same configuration it goes on from the checkpoint; the result is the same
@@ -265,28 +266,33 @@ impl Task for Detect<'_> {
 /// [`Error::Cancelled`] (with a checkpoint) when `progress` says so, and what the stages say.
 pub fn train_detector(config: &DetectorConfig, out_dir: &Path, progress: &dyn Progress) -> Result<Summary> {
     config.check()?;
-    let start = Start::new(config, config.from.as_deref(), &[])?;
+    let data = config.data()?;
+    let start = Start::new(config, [config.from.as_deref(), config.data.as_deref()], &[])?;
     // Another configuration is refused before the phantoms are rendered.
     let spec = specs::vnet_ir_rpn(&config.widths, config.anchors_mm.len());
     let state = match finished(out_dir, &start.settings)? {
         Some(state) => state,
-        None => fit(config, &spec, start, out_dir, progress)?,
+        None => fit(config, &data, &spec, start, out_dir, progress)?,
     };
-    let scored = score_detector::score(config, &state.weights, progress)?;
-    let manifest = config.manifest(state.step, &scored);
+    let scored = score_detector::score(config, &data, &state.weights, progress)?;
+    let manifest = config.manifest(&data, state.step, &scored);
     crate::deliver(state, manifest, scored.metrics(), out_dir, "detector.safetensors")
 }
 
-/// Renders the training phantoms and trains on them.
+/// Makes the training cases and trains on them.
 fn fit(
     config: &DetectorConfig,
+    data: &Data,
     spec: &NetSpec,
     start: Start,
     out_dir: &Path,
     progress: &dyn Progress,
 ) -> Result<State> {
     let initial = start.weights(spec, config.seed)?;
-    let pool = config.scans(progress)?;
+    let input = config.input();
+    let pool = each_case(data.count(Split::Training), "preparing training cases", progress, |i| {
+        Scan::new(data.case(Split::Training, i)?, &input, config.spacing_mm, 1)
+    })?;
     let asked = |s: &Scan| s.region_ml.iter().any(|ml| *ml >= LEAST_ML);
     let infected = (0..pool.len()).filter(|&i| asked(&pool[i])).collect();
     let task = Detect { config, recipe: config.crops(), pool, infected };

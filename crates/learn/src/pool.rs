@@ -1,22 +1,17 @@
-//! Phantoms kept in memory for training: rendered once, cropped to their lungs.
+//! Cases kept in memory for training: made once, cropped to their lungs.
 
+use crate::data::Labelled;
 use crate::rng::Rng;
 use crate::truth;
 use crate::{Error, Result};
 use pleura_lungs::{LungOptions, Lungs};
 use pleura_nets::InputRecipe;
-use pleura_phantom::{Class, Phantom, TextureFamily};
-use pleura_screen::{MARGIN_MM, analysable};
-use pleura_volume::{Box3, Mask, NoProgress, Progress, Structuring, Volume, dilate};
+use pleura_screen::{analysable, detector_grid};
+use pleura_volume::{
+    Box3, Mask, NoProgress, Progress, Structuring, Volume, dilate, resample_mean, resample_nearest,
+};
 use rayon::prelude::*;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-/// Which phantoms: those of training and those of validation never share a seed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Split {
-    Training = 1,
-    Validation = 2,
-}
 
 /// Flag of a voxel in the lungs as they were found, never as they truly are.
 pub(crate) const LUNG: u8 = 1;
@@ -25,17 +20,22 @@ pub(crate) const INFECTED: u8 = 2;
 /// Flag of a voxel the network gets to see: the lungs grown by the recipe's margin.
 pub(crate) const SEEN: u8 = 4;
 
+/// What lies beyond a scan counts as air.
+const BEYOND_HU: i16 = -1024;
+
 /// Places remembered of each kind, to centre crops on.
 const PLACES: usize = 512;
 /// Lung brighter than this without infection: vessels, bronchi's walls, scars, nodules, HU.
 const BRIGHT_HU: i16 = -500;
 
-/// One phantom on the detector's grid, cropped to the box of its lungs.
+/// One case on the detector's grid, cropped to the box of its lungs.
 #[derive(Debug, Clone)]
 pub(crate) struct Scan {
     pub hu: Volume<i16>,
     /// Flags, on the same grid.
     pub flags: Mask,
+    /// Whether the infected voxels were traced; else the voxel head is not judged by them.
+    pub traced: bool,
     /// Truth regions, LPS mm; those too small to be asked for as well.
     pub regions: Vec<Box3>,
     /// Volume of each region, ml.
@@ -46,26 +46,6 @@ pub(crate) struct Scan {
     pub bright: Vec<u32>,
     /// Offsets of any lung voxels.
     pub inside: Vec<u32>,
-}
-
-/// Seed of the phantom `index` of a split. Far from the small numbers people type, so that no
-/// phantom of a demonstration or a test cohort was trained on.
-pub(crate) fn phantom_seed(seed: u64, split: Split, index: usize) -> u64 {
-    Rng::at(seed, &[split as u64, index as u64]).bits()
-}
-
-/// Class of the phantom `index`: the three in turn.
-pub(crate) fn phantom_class(index: usize) -> Class {
-    Class::ALL[index % Class::ALL.len()]
-}
-
-/// Texture and lesion code of the phantom `index`. Half of the validation cases are drawn by code
-/// that is never trained on: what is chosen on them must not lean on one way of drawing.
-pub(crate) fn phantom_texture(split: Split, index: usize) -> TextureFamily {
-    match split {
-        Split::Validation if index / Class::ALL.len() % 2 == 1 => TextureFamily::B,
-        _ => TextureFamily::A,
-    }
 }
 
 /// Runs `make` for each of `count` cases on all cores, reporting how many are done, and keeps the
@@ -96,20 +76,18 @@ pub(crate) fn find_lungs(volume: &Volume<i16>) -> Result<Lungs> {
 }
 
 impl Scan {
-    /// Finds the lungs of a phantom and keeps what training needs. `None` when screening would not
-    /// look into them.
-    pub fn new(phantom: Phantom, recipe: &InputRecipe, place: u64) -> Result<Option<Self>> {
-        let lungs = find_lungs(&phantom.volume)?;
+    /// Finds the lungs of a case and keeps what training needs, on a grid of `spacing_mm`. `None` when
+    /// screening would not look into them, or nothing is known of where the case is infected.
+    pub fn new(case: Labelled, recipe: &InputRecipe, spacing_mm: f64, place: u64) -> Result<Option<Self>> {
+        let Some(infection) = &case.infection else { return Ok(None) };
+        let lungs = find_lungs(&case.volume)?;
         if !analysable(&lungs) {
             return Ok(None);
         }
-        let Some(inner) = lungs.mask.bounding_box(|v| v != 0) else { return Ok(None) };
         // What screening keeps around them.
-        let margin = lungs.mask.geometry.spacing_mm.map(|s| (MARGIN_MM / s).ceil() as usize);
-        let b = inner.grown(margin, lungs.mask.size());
-        let hu = phantom.volume.cropped(&b);
-        let found = lungs.mask.cropped(&b);
-        let infection = phantom.infection.cropped(&b);
+        let Some(grid) = detector_grid(&lungs.mask, [spacing_mm; 3], [1; 3]) else { return Ok(None) };
+        let hu = resample_mean(&case.volume, &grid, BEYOND_HU);
+        let (found, infection) = (resample_nearest(&lungs.mask, &grid), resample_nearest(infection, &grid));
         let edge = 2 * recipe.mask_margin + 1;
         let seen = dilate(&found, Structuring::Box { voxels: [edge; 3] });
         let flag = |((&l, &i), &s): ((&u8, &u8), &u8)| {
@@ -117,14 +95,15 @@ impl Scan {
         };
         let data = found.data.iter().zip(&infection.data).zip(&seen.data).map(flag).collect();
         let flags = Mask { geometry: hu.geometry.clone(), data };
-        let mut rng = Rng::at(phantom.seed, &[place]);
+        let mut rng = Rng::at(case.seed, &[place]);
         let inside = places(&flags, &mut rng, |f, _| f & LUNG != 0, &hu);
         let bright = places(&flags, &mut rng, |f, v| f & (LUNG | INFECTED) == LUNG && v > BRIGHT_HU, &hu);
-        let regions = truth::regions(&phantom.infection);
+        let regions = truth::regions(&infection);
         let visible = regions.iter().map(|r| visible_share(&flags, &r.box_mm)).collect();
         Ok(Some(Self {
             hu,
             flags,
+            traced: case.traced,
             regions: regions.iter().map(|r| r.box_mm).collect(),
             region_ml: regions.iter().map(|r| r.volume_ml).collect(),
             visible,

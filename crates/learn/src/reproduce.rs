@@ -1,6 +1,7 @@
 //! The paper's experiment on phantoms: cohort, training, the six tables, the training curves.
 
-use crate::candidates::{CLASSES, label};
+use crate::candidates::label;
+use crate::data::{Names, class_index, phantom_infections};
 use crate::pool::each_case;
 use crate::score_classifier::{empty_tables, verdict_name};
 use crate::{
@@ -93,15 +94,16 @@ pub struct Tables {
 }
 
 impl Tables {
-    fn new(network: ClassifierNetwork) -> Self {
-        let [patches, regions, cases] = empty_tables();
+    fn new(network: ClassifierNetwork, names: &Names) -> Self {
+        let [patches, regions, cases] = empty_tables(names);
         Self { network: network_name(network).into(), patches, regions, cases }
     }
 
-    fn count(&mut self, seen: &Seen) {
+    fn count(&mut self, seen: &Seen, names: &Names) {
+        let of = &names.regions;
         for (truth, patches, voted) in &seen.regions {
-            patches.iter().for_each(|p| _ = self.patches.add(CLASSES[*truth], CLASSES[*p]));
-            self.regions.add(CLASSES[*truth], CLASSES[*voted]);
+            patches.iter().for_each(|p| _ = self.patches.add(&of[*truth], &of[*p]));
+            self.regions.add(&of[*truth], &of[*voted]);
         }
         self.cases.add(seen.class.name(), &seen.verdict);
     }
@@ -154,9 +156,10 @@ pub fn reproduce(config: &ReproduceConfig, out_dir: &Path, progress: &dyn Progre
     let seen = each_case(tests.len(), "screening the test cases", progress, |i| {
         look_at(tests[i], &networks).map(Some)
     })?;
-    let mut tables: Vec<Tables> = networks.iter().map(|(n, _)| Tables::new(*n)).collect();
+    let names = Names::new(&phantom_infections());
+    let mut tables: Vec<Tables> = networks.iter().map(|(n, _)| Tables::new(*n, &names)).collect();
     for of_case in &seen {
-        tables.iter_mut().zip(of_case).for_each(|(t, s)| t.count(s));
+        tables.iter_mut().zip(of_case).for_each(|(t, s)| t.count(s, &names));
     }
     write_tables(&tables, out_dir)?;
     Ok(tables)
@@ -170,7 +173,8 @@ fn look_at(case: &CohortCase, networks: &[(ClassifierNetwork, Models)]) -> Resul
         let found = screen(&phantom.volume, models, &options, &NoProgress)
             .map_err(|e| Error::Stage(format!("{}: {e}", case.name)))?;
         let region = |r: &pleura_screen::Region| {
-            let truth = label(case.class, &r.box_voxels, &found.lungs.mask, &phantom.infection);
+            let (class, irrelevant) = (class_index(case.class), found.classes.len() - 1);
+            let truth = label(class, irrelevant, &r.box_voxels, &found.lungs.mask, Some(&phantom.infection));
             (truth, r.patches.iter().map(|p| p.class).collect(), r.class)
         };
         let regions = found.regions.iter().map(region).collect();

@@ -1,12 +1,13 @@
 //! How well a classifier does on validation cases, and the calibration fitted to them.
 
-use crate::candidates::{CLASSES, IRRELEVANT, class_index, label};
+use crate::candidates::label;
 use crate::classifier::ClassifierConfig;
-use crate::pool::{Split, each_case, find_lungs};
+use crate::data::{Data, Labelled, Names, Split};
+use crate::manifest::NO_INFECTION;
+use crate::pool::{each_case, find_lungs};
 use crate::{Error, Result};
 use pleura_evaluate::Confusion;
 use pleura_nets::{Calibration, Model, Weights};
-use pleura_phantom::{Class, Phantom};
 use pleura_screen::{
     Finding, LoadedClassifier, LoadedDetector, Patch, Profile, Region, Verdict, analysable, classify, detect,
     findings, most_probable, region, softmax, verdict,
@@ -24,7 +25,8 @@ const INDETERMINATE: &str = "indeterminate";
 /// A validation case as screening sees it, uncalibrated.
 #[derive(Debug, Clone)]
 struct Outcome {
-    class: Class,
+    /// Index into the types of infection; their number where there is none.
+    class: usize,
     /// Each candidate's label, and the region that its patches make.
     regions: Vec<(usize, Region)>,
     /// Whether screening looked into the lungs at all.
@@ -72,71 +74,74 @@ impl Scored {
 /// Screens the validation cases with the detector and these weights, and fits the calibration.
 pub(crate) fn score(
     config: &ClassifierConfig,
+    data: &Data,
     detector: &LoadedDetector,
     weights: &Weights,
     progress: &dyn Progress,
 ) -> Result<Scored> {
     let stage = |e: pleura_screen::Error| Error::Stage(e.to_string());
-    let model = Model::new(config.manifest(BTreeMap::new(), UNCALIBRATED), weights.clone())?;
+    let model = Model::new(config.manifest(data, BTreeMap::new(), UNCALIBRATED), weights.clone())?;
     let classifier = LoadedClassifier::new(model).map_err(stage)?;
-    let outcomes = each_case(config.validation_cases, "validating the classifier", progress, |i| {
-        outcome(&config.phantom(Split::Validation, i), detector, &classifier).map(Some)
+    let outcomes = each_case(data.count(Split::Validation), "validating the classifier", progress, |i| {
+        outcome(&data.case(Split::Validation, i)?, detector, &classifier).map(Some)
     })?;
-    Ok(judge(&outcomes))
+    Ok(judge(&outcomes, &data.names()))
 }
 
-fn outcome(phantom: &Phantom, detector: &LoadedDetector, classifier: &LoadedClassifier) -> Result<Outcome> {
+fn outcome(case: &Labelled, detector: &LoadedDetector, classifier: &LoadedClassifier) -> Result<Outcome> {
     let stage = |e: pleura_screen::Error| Error::Stage(e.to_string());
-    let lungs = find_lungs(&phantom.volume)?;
+    let lungs = find_lungs(&case.volume)?;
     if !analysable(&lungs) {
-        return Ok(Outcome { class: phantom.class, regions: vec![], analysable: false });
+        return Ok(Outcome { class: case.class, regions: vec![], analysable: false });
     }
     let lungs = lungs.mask;
-    let found = detect(&phantom.volume, &lungs, detector, &NoProgress).map_err(stage)?.candidates;
-    let patches = classify(&phantom.volume, &lungs, &found, classifier, Profile::Paper, &NoProgress);
+    let found = detect(&case.volume, &lungs, detector, &NoProgress).map_err(stage)?.candidates;
+    let patches = classify(&case.volume, &lungs, &found, classifier, Profile::Paper, &NoProgress);
     let one = |(c, patches): (pleura_screen::Candidate, [Patch; 3])| {
-        (label(phantom.class, &c.box_voxels, &lungs, &phantom.infection), region(c, patches))
+        let irrelevant = classifier.classes.len() - 1;
+        let infection = case.infection.as_ref();
+        (label(case.class, irrelevant, &c.box_voxels, &lungs, infection), region(c, patches))
     };
     let regions = found.into_iter().zip(patches.map_err(stage)?).map(one).collect();
-    Ok(Outcome { class: phantom.class, regions, analysable: true })
+    Ok(Outcome { class: case.class, regions, analysable: true })
 }
 
-/// What a verdict is called among [`Class`] names; `indeterminate` and `not-analysable` besides.
+/// What a verdict is called among the classes of a case; `indeterminate` and `not-analysable` besides.
 pub(crate) fn verdict_name(verdict: &Verdict, classes: &[String]) -> String {
     match verdict {
         Verdict::Infection { class, .. } => classes[*class].clone(),
-        Verdict::NoInfectionFound { .. } => Class::NoInfection.name().into(),
+        Verdict::NoInfectionFound { .. } => NO_INFECTION.into(),
         Verdict::Indeterminate => INDETERMINATE.into(),
         Verdict::NotAnalysable => "not-analysable".into(),
     }
 }
 
 /// Patches, regions and cases, truth against answer.
-pub(crate) fn empty_tables() -> [Confusion; 3] {
-    let (regions, cases) = (CLASSES.map(String::from), Class::ALL.map(|c| c.name().to_owned()));
-    [Confusion::new(&regions), Confusion::new(&regions), Confusion::new(&cases)]
+pub(crate) fn empty_tables(names: &Names) -> [Confusion; 3] {
+    [Confusion::new(&names.regions), Confusion::new(&names.regions), Confusion::new(&names.cases)]
 }
 
-fn judge(outcomes: &[Outcome]) -> Scored {
-    let calibration = calibrate(outcomes);
-    let [mut patches, mut regions, mut paper] = empty_tables();
+fn judge(outcomes: &[Outcome], names: &Names) -> Scored {
+    let calibration = calibrate(outcomes, names);
+    let [mut patches, mut regions, mut paper] = empty_tables(names);
+    let of = &names.regions;
     let mut calibrated = paper.clone();
     for o in outcomes {
         for (truth, region) in &o.regions {
-            region.patches.iter().for_each(|p| _ = patches.add(CLASSES[*truth], CLASSES[p.class]));
-            regions.add(CLASSES[*truth], CLASSES[region.class]);
+            region.patches.iter().for_each(|p| _ = patches.add(&of[*truth], &of[p.class]));
+            regions.add(&of[*truth], &of[region.class]);
         }
-        paper.add(o.class.name(), &answer(o, Profile::Paper, &calibration));
-        calibrated.add(o.class.name(), &answer(o, Profile::Calibrated, &calibration));
+        paper.add(&names.cases[o.class], &answer(o, Profile::Paper, &calibration, names));
+        calibrated.add(&names.cases[o.class], &answer(o, Profile::Calibrated, &calibration, names));
     }
     let f1 = |c: &Confusion, k: usize| c.scores().iter().take(k).map(|s| s.f1).sum::<f64>() / k as f64;
     let withheld = calibrated.answers.iter().position(|a| a == INDETERMINATE);
     let withheld: usize = withheld.map_or(0, |k| calibrated.counts.iter().map(|row| row[k]).sum());
     Scored {
         patch_accuracy: patches.accuracy().0,
-        patch_f1: f1(&patches, 3),
+        patch_f1: f1(&patches, of.len()),
         region_accuracy: regions.accuracy().0,
-        region_f1_infected: f1(&regions, 2),
+        region_f1_infected: f1(&regions, of.len() - 1),
         case_accuracy: paper.accuracy().0,
         calibrated_accuracy: calibrated.accuracy().0,
         indeterminate: withheld as f64 / outcomes.len().max(1) as f64,
@@ -173,27 +178,32 @@ fn logits(patch: &Patch) -> Vec<f32> {
 }
 
 /// Findings and what they are called.
-fn called(regions: &[Region], profile: Profile, calibration: &Calibration) -> (Vec<Finding>, String) {
-    let classes = CLASSES.map(String::from);
-    let found = findings(regions, &classes, profile, calibration);
-    let name = verdict_name(&verdict(&found, &classes, profile, calibration).0, &classes);
+fn called(
+    regions: &[Region],
+    profile: Profile,
+    calibration: &Calibration,
+    names: &Names,
+) -> (Vec<Finding>, String) {
+    let classes = &names.regions;
+    let found = findings(regions, classes, profile, calibration);
+    let name = verdict_name(&verdict(&found, classes, profile, calibration).0, classes);
     (found, name)
 }
 
-fn answer(outcome: &Outcome, profile: Profile, calibration: &Calibration) -> String {
+fn answer(outcome: &Outcome, profile: Profile, calibration: &Calibration, names: &Names) -> String {
     let temperature = match profile {
         Profile::Paper => 1.0,
         Profile::Calibrated => f64::from(calibration.temperature),
     };
     match outcome.analysable {
-        true => called(&at_temperature(outcome, temperature), profile, calibration).1,
+        true => called(&at_temperature(outcome, temperature), profile, calibration, names).1,
         false => verdict_name(&Verdict::NotAnalysable, &[]),
     }
 }
 
 /// Temperature by the patches' likelihood, then power and leak by that of the cases' findings, then
 /// the two thresholds: the most right verdicts, and at most one infected case in twenty called clear.
-fn calibrate(outcomes: &[Outcome]) -> Calibration {
+fn calibrate(outcomes: &[Outcome], names: &Names) -> Calibration {
     let mut best = UNCALIBRATED;
     let regions = || outcomes.iter().flat_map(|o| &o.regions);
     let patches = || regions().flat_map(|(k, r)| r.patches.iter().map(move |p| (*k, logits(p))));
@@ -201,14 +211,14 @@ fn calibrate(outcomes: &[Outcome]) -> Calibration {
     let temperatures = (0..41).map(|i| 0.5 * 1.05f64.powi(i));
     best.temperature = least(temperatures, surprise).unwrap_or(1.0) as f32;
     let looked_at = outcomes.iter().filter(|o| o.analysable);
-    let known: Vec<(Class, Vec<Region>)> =
+    let known: Vec<(usize, Vec<Region>)> =
         looked_at.map(|o| (o.class, at_temperature(o, f64::from(best.temperature)))).collect();
     let case_surprise = |c: &Calibration| -> f64 {
-        let one = |(class, regions): &(Class, Vec<Region>)| -> f64 {
-            let (found, _) = called(regions, Profile::Calibrated, c);
+        let one = |(class, regions): &(usize, Vec<Region>)| -> f64 {
+            let (found, _) = called(regions, Profile::Calibrated, c, names);
             let of = |f: &Finding| {
                 let p = f.probability.clamp(1e-4, 1.0 - 1e-4);
-                if class_index(*class) == f.class { -p.ln() } else { -(1.0 - p).ln() }
+                if *class == f.class { -p.ln() } else { -(1.0 - p).ln() }
             };
             found.iter().map(of).sum()
         };
@@ -225,19 +235,20 @@ fn calibrate(outcomes: &[Outcome]) -> Calibration {
             }
         }
     }
-    thresholds(&known, best)
+    thresholds(&known, best, names)
 }
 
-fn thresholds(known: &[(Class, Vec<Region>)], mut c: Calibration) -> Calibration {
+fn thresholds(known: &[(usize, Vec<Region>)], mut c: Calibration, names: &Names) -> Calibration {
     let wrong = |t: f64| -> f64 {
         let tried = Calibration { infected_from: t as f32, clear_below: t as f32, ..c.clone() };
-        let misses = known.iter().filter(|(k, r)| called(r, Profile::Calibrated, &tried).1 != k.name());
+        let misses =
+            known.iter().filter(|(k, r)| called(r, Profile::Calibrated, &tried, names).1 != names.cases[*k]);
         misses.count() as f64
     };
     let from = least((4..=18).map(|i| f64::from(i) * 0.05), wrong).unwrap_or(0.5);
-    let infected = known.iter().filter(|(class, _)| class_index(*class) != IRRELEVANT);
-    let top = |(_, r): &(Class, Vec<Region>)| {
-        let found = called(r, Profile::Calibrated, &c).0;
+    let infected = known.iter().filter(|(class, _)| *class + 1 < names.cases.len());
+    let top = |(_, r): &(usize, Vec<Region>)| {
+        let found = called(r, Profile::Calibrated, &c, names).0;
         found.iter().map(|f| f.probability).fold(0.0, f64::max)
     };
     let mut tops: Vec<f64> = infected.map(top).collect();
@@ -280,7 +291,11 @@ mod tests {
         (label, region(candidate, [patch.clone(), patch.clone(), patch]))
     }
 
-    fn case(class: Class, regions: Vec<(usize, Region)>) -> Outcome {
+    fn names() -> Names {
+        Names::new(&["covid-19".into(), "influenza-a".into()])
+    }
+
+    fn case(class: usize, regions: Vec<(usize, Region)>) -> Outcome {
         Outcome { class, regions, analysable: true }
     }
 
@@ -288,37 +303,37 @@ mod tests {
         let covid = [seen(0, [0.8, 0.1, 0.1]), seen(0, [0.5, 0.3, 0.2]), seen(2, [0.2, 0.1, 0.7])];
         let clean = [seen(2, [0.1, 0.1, 0.8]), seen(2, [0.4, 0.3, 0.3])];
         vec![
-            case(Class::Covid19, covid.to_vec()),
-            case(Class::InfluenzaA, vec![seen(1, [0.2, 0.7, 0.1])]),
-            case(Class::NoInfection, clean.to_vec()),
-            case(Class::NoInfection, vec![]),
+            case(0, covid.to_vec()),
+            case(1, vec![seen(1, [0.2, 0.7, 0.1])]),
+            case(2, clean.to_vec()),
+            case(2, vec![]),
         ]
     }
 
     #[test]
     fn a_tie_of_both_types_is_no_verdict_as_in_screening() {
-        let tied = case(Class::Covid19, vec![seen(0, [0.6, 0.3, 0.1]), seen(0, [0.3, 0.6, 0.1])]);
-        assert_eq!(answer(&tied, Profile::Paper, &UNCALIBRATED), INDETERMINATE);
+        let tied = case(0, vec![seen(0, [0.6, 0.3, 0.1]), seen(0, [0.3, 0.6, 0.1])]);
+        assert_eq!(answer(&tied, Profile::Paper, &UNCALIBRATED, &names()), INDETERMINATE);
         // One region more: the paper's profile names that type.
         let mut more = tied;
         more.regions = vec![seen(0, [0.5, 0.3, 0.2]), seen(0, [0.5, 0.3, 0.2]), seen(0, [0.15, 0.75, 0.1])];
-        assert_eq!(answer(&more, Profile::Paper, &UNCALIBRATED), "covid-19");
-        assert_eq!(answer(&more, Profile::Calibrated, &UNCALIBRATED), INDETERMINATE);
+        assert_eq!(answer(&more, Profile::Paper, &UNCALIBRATED, &names()), "covid-19");
+        assert_eq!(answer(&more, Profile::Calibrated, &UNCALIBRATED, &names()), INDETERMINATE);
     }
 
     #[test]
     fn lungs_that_screening_refuses_are_a_miss_not_a_clear_case() {
         let mut all = outcomes();
-        all.push(Outcome { class: Class::NoInfection, regions: vec![], analysable: false });
-        assert_eq!(answer(&all[4], Profile::Paper, &UNCALIBRATED), "not-analysable");
-        let (with, without) = (judge(&all), judge(&outcomes()));
+        all.push(Outcome { class: 2, regions: vec![], analysable: false });
+        assert_eq!(answer(&all[4], Profile::Paper, &UNCALIBRATED, &names()), "not-analysable");
+        let (with, without) = (judge(&all, &names()), judge(&outcomes(), &names()));
         assert!((with.case_accuracy - without.case_accuracy * 4.0 / 5.0).abs() < 1e-12);
         assert_eq!(with.calibration, without.calibration);
     }
 
     #[test]
     fn figures_are_worked_by_hand() {
-        let s = judge(&outcomes());
+        let s = judge(&outcomes(), &names());
         // One region of six is called wrong, and with it the clean case that holds it.
         assert!((s.region_accuracy - 5.0 / 6.0).abs() < 1e-12);
         assert!((s.patch_accuracy - 5.0 / 6.0).abs() < 1e-12);
@@ -329,7 +344,7 @@ mod tests {
 
     #[test]
     fn the_calibration_separates_what_can_be_separated() {
-        let s = judge(&outcomes());
+        let s = judge(&outcomes(), &names());
         assert_eq!(s.calibrated_accuracy, 1.0, "{s:?}");
         assert!(s.calibration.clear_below <= s.calibration.infected_from);
     }

@@ -1,12 +1,12 @@
 //! How well a detector does on validation cases, and the thresholds chosen from it.
 
+use crate::data::{Data, Labelled, Split};
 use crate::detector::DetectorConfig;
-use crate::pool::{Split, each_case, find_lungs};
+use crate::pool::{each_case, find_lungs};
 use crate::truth::{self, is_asked};
 use crate::{Error, Result};
 use pleura_nets::boxes::{AnchorMatch, anchor_boxes, decode, feature_grid, match_anchors};
 use pleura_nets::{Model, Weights};
-use pleura_phantom::{Class, Phantom};
 use pleura_screen::{DetectorOutput, LoadedDetector, analysable, infected_voxels, kept_boxes, run_detector};
 use pleura_volume::{Box3, NoProgress, Progress, resample_nearest};
 use std::collections::BTreeMap;
@@ -82,24 +82,36 @@ impl Scored {
 }
 
 /// Screens the validation cases with the detector of these weights and chooses its thresholds.
-pub(crate) fn score(config: &DetectorConfig, weights: &Weights, progress: &dyn Progress) -> Result<Scored> {
+pub(crate) fn score(
+    config: &DetectorConfig,
+    data: &Data,
+    weights: &Weights,
+    progress: &dyn Progress,
+) -> Result<Scored> {
     let lowest = Scored { score_threshold: LEAST_SCORE, ..Scored::default() };
-    let model = Model::new(config.manifest(0, &lowest), weights.clone())?;
+    let model = Model::new(config.manifest(data, 0, &lowest), weights.clone())?;
     let detector = LoadedDetector::new(model).map_err(|e| Error::Stage(e.to_string()))?;
-    let outcomes = each_case(config.validation_cases, "validating the detector", progress, |i| {
-        outcome(config, &detector, &config.phantom(Split::Validation, i)).map(Some)
+    let outcomes = each_case(data.count(Split::Validation), "validating the detector", progress, |i| {
+        let case = data.case(Split::Validation, i)?;
+        outcome(config, &detector, &case, case.class < data.infections.len())
     })?;
     Ok(choose(&outcomes, config.recall, config.proposals_a_case))
 }
 
-/// What screening finds in a phantom. Where it would not look at all, everything is missed.
-fn outcome(config: &DetectorConfig, detector: &LoadedDetector, phantom: &Phantom) -> Result<Outcome> {
+/// What screening finds in a case. Where it would not look at all, everything is missed. `None` where
+/// nothing is known of where the case is infected.
+fn outcome(
+    config: &DetectorConfig,
+    detector: &LoadedDetector,
+    case: &Labelled,
+    infected: bool,
+) -> Result<Option<Outcome>> {
+    let Some(infection) = &case.infection else { return Ok(None) };
     let truths: Vec<Box3> =
-        truth::regions(&phantom.infection).iter().filter(|r| is_asked(r)).map(|r| r.box_mm).collect();
-    let infected = phantom.class != Class::NoInfection;
-    let lungs = find_lungs(&phantom.volume)?;
+        truth::regions(infection).iter().filter(|r| is_asked(r)).map(|r| r.box_mm).collect();
+    let lungs = find_lungs(&case.volume)?;
     let output = match analysable(&lungs) {
-        true => run_detector(&phantom.volume, &lungs.mask, detector, &NoProgress)
+        true => run_detector(&case.volume, &lungs.mask, detector, &NoProgress)
             .map_err(|e| Error::Stage(format!("the detector could not be run: {e}")))?,
         false => None,
     };
@@ -108,7 +120,7 @@ fn outcome(config: &DetectorConfig, detector: &LoadedDetector, phantom: &Phantom
         let kept = vec![missed; VOXEL_THRESHOLDS.len()];
         let nothing = vec![0.0; VOXEL_THRESHOLDS.len()];
         let (dice, false_share) = if infected { (nothing, vec![]) } else { (vec![], nothing) };
-        return Ok(Outcome { infected, kept, dice, false_share, ..Outcome::default() });
+        return Ok(Some(Outcome { infected, kept, dice, false_share, ..Outcome::default() }));
     };
     let proposed: Vec<Box3> = output.proposals.iter().map(|p| p.0).collect();
     let kept = |threshold: &f32| {
@@ -122,15 +134,17 @@ fn outcome(config: &DetectorConfig, detector: &LoadedDetector, phantom: &Phantom
     };
     let grid = &output.infection.geometry;
     let on_grid = |mask| resample_nearest(mask, grid).data;
-    let (dice, false_share) =
-        voxel_scores(&output.infection.data, &on_grid(&lungs.mask), &on_grid(&phantom.infection));
-    Ok(Outcome {
+    let (dice, false_share) = match case.traced {
+        true => voxel_scores(&output.infection.data, &on_grid(&lungs.mask), &on_grid(infection)),
+        false => (vec![], vec![]),
+    };
+    Ok(Some(Outcome {
         infected,
         kept: VOXEL_THRESHOLDS.iter().map(kept).collect(),
         ious: box_ious(config, &output, &truths),
         dice,
         false_share,
-    })
+    }))
 }
 
 /// IoU with its truth of each positive anchor: of the box decoded from it, and of the bare anchor.

@@ -3,6 +3,7 @@
 use crate::{Error, Result};
 use pleura_nets::{Model, NetSpec, Weights};
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 use std::path::Path;
 
 /// Weights to begin with, and the settings as text: what a checkpoint belongs to.
@@ -12,14 +13,22 @@ pub(crate) struct Start {
 }
 
 impl Start {
-    /// Reads the model to start `from`. Its hash stands in the settings in place of its path, and so
-    /// do the `others` (name and value).
-    pub fn new<T: Serialize>(config: &T, from: Option<&Path>, others: &[(&str, &str)]) -> Result<Self> {
+    /// Reads the model to start `from`. Its hash and that of the `data` stand in the settings in place
+    /// of their paths, and so do the `others` (name and value).
+    pub fn new<T: Serialize>(
+        config: &T,
+        [from, data]: [Option<&Path>; 2],
+        others: &[(&str, &str)],
+    ) -> Result<Self> {
         let model = from.map(Model::load).transpose()?;
         let mut settings = serde_json::to_value(config).map_err(|e| Error::Config(e.to_string()))?;
         if let Some(map) = settings.as_object_mut() {
             if let Some(model) = &model {
                 map.insert("from".into(), model.sha256.clone().into());
+            }
+            if let Some(path) = data {
+                let text = std::fs::read(path).map_err(|source| Error::Io { path: path.into(), source })?;
+                map.insert("data".into(), format!("{:x}", Sha256::digest(text)).into());
             }
             map.extend(others.iter().map(|(name, value)| (name.to_string(), (*value).into())));
         }
@@ -60,11 +69,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("model.safetensors");
         let config = DetectorConfig::default();
-        let manifest = config.manifest(0, &crate::score_detector::Scored::default());
+        let manifest = config.manifest(&config.data().unwrap(), 0, &crate::score_detector::Scored::default());
         let old = Weights::init(&manifest.spec, 1).unwrap();
         Model::new(manifest, old.clone()).unwrap().save(&path, Precision::F32).unwrap();
 
-        let start = Start::new(&config, Some(&path), &[]).unwrap();
+        let start = Start::new(&config, [Some(&path), None], &[]).unwrap();
         assert!(start.settings.contains("\"from\":\""), "{}", start.settings);
         // One anchor less: the proposal head starts anew, the rest is the model's.
         let spec = specs::vnet_ir_rpn(&config.widths, config.anchors_mm.len() - 1);

@@ -18,7 +18,7 @@ pub fn run(a: &Train) -> Result<u8> {
             let mut config: DetectorConfig = configuration(&a.common)?;
             override_with(
                 &a.common,
-                &mut config.from,
+                [&mut config.from, &mut config.data],
                 &mut config.seed,
                 &mut config.cases,
                 &mut config.steps,
@@ -35,7 +35,7 @@ pub fn run(a: &Train) -> Result<u8> {
             let mut config: ClassifierConfig = configuration(&a.common)?;
             override_with(
                 &a.common,
-                &mut config.from,
+                [&mut config.from, &mut config.data],
                 &mut config.seed,
                 &mut config.cases,
                 &mut config.steps,
@@ -95,13 +95,15 @@ fn from_toml<T: DeserializeOwned>(path: &Path) -> Result<T> {
 
 fn override_with(
     a: &TrainCommon,
-    from: &mut Option<PathBuf>,
+    [from, data]: [&mut Option<PathBuf>; 2],
     seed: &mut u64,
     cases: &mut usize,
     steps: &mut u64,
 ) {
-    if a.from.is_some() {
-        from.clone_from(&a.from);
+    for (typed, setting) in [(&a.from, from), (&a.data, data)] {
+        if typed.is_some() {
+            setting.clone_from(typed);
+        }
     }
     *seed = a.seed.unwrap_or(*seed);
     *cases = a.cases.unwrap_or(*cases);
