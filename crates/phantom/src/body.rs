@@ -90,6 +90,10 @@ pub(crate) struct Body {
     /// Carina and the hila (right, left), mm.
     pub carina: [f32; 3],
     pub hila: [[f32; 3]; 2],
+    /// How slowly the lungs narrow towards the apex, 0 to 1.
+    apex: f32,
+    /// Radius of the soft tissue about the hila.
+    hilum_mm: f32,
 }
 
 /// What depends on z alone.
@@ -179,7 +183,7 @@ impl Body {
         Self {
             half: [ax, ay],
             height,
-            recess: r.range(46.0, 70.0),
+            recess: r.range(48.0, 78.0),
             spine_y,
             fat,
             muscle: r.range(10.0, 17.0),
@@ -202,6 +206,8 @@ impl Body {
             detail: View::draw(&mut r, 22.0),
             carina,
             hila,
+            apex: r.range(0.0, 0.7),
+            hilum_mm: r.log_range(4.5, 13.0),
         }
     }
 
@@ -230,7 +236,7 @@ impl Body {
         let mid = self.stalk[1] * (1.0 + 0.12 * step(0.5, 0.62, t) - 0.08 * step(0.8, 1.0, t));
         Level {
             t,
-            cap: u * u * u,
+            cap: u * u * u * (self.apex + (1.0 - self.apex) * u * u),
             cy,
             half: [ax * low * narrow, ay * (1.0 - 0.1 * step(0.3, 1.0, t))],
             body: [a, b, cy * 0.6 + 4.0],
@@ -334,7 +340,7 @@ impl Body {
         f = smooth_min(f, vessels - 2.0, 8.0);
         for h in &self.hila {
             let d: [f32; 3] = std::array::from_fn(|i| p[i] - h[i]);
-            f = smooth_min(f, dot(d, d).sqrt() - 7.0, 10.0);
+            f = smooth_min(f, dot(d, d).sqrt() - self.hilum_mm, 10.0);
         }
         f.max(z - self.height * 1.3)
     }

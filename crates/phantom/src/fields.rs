@@ -2,6 +2,7 @@
 
 use crate::body::{BODY, Body, CHEST, DIAPHRAGM, FIELDS, HEART, MAJOR, MEDIASTINUM, MINOR};
 use crate::rng::smooth_max;
+pub(crate) use crate::types::Lobe;
 use rayon::prelude::*;
 
 /// Lattice step, mm: the fields bend slowly; their combinations, which have edges, are made per voxel.
@@ -186,22 +187,13 @@ pub(crate) fn lung_distance(v: &Values) -> f32 {
     smooth_max(v[CHEST], -v[MEDIASTINUM], 9.0).max(v[DIAPHRAGM]).max(-v[FLUID])
 }
 
-/// The lobes, in the order of the tables in the literature.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Lobe {
-    LeftLower,
-    LeftUpper,
-    RightLower,
-    RightMiddle,
-    RightUpper,
-}
-
 impl Lobe {
-    pub const ALL: [Lobe; 5] =
+    /// All lobes, in their order.
+    pub(crate) const ALL: [Lobe; 5] =
         [Lobe::LeftLower, Lobe::LeftUpper, Lobe::RightLower, Lobe::RightMiddle, Lobe::RightUpper];
 
     /// Lobe of a point in the lungs.
-    pub fn of(x: f32, v: &Values) -> Self {
+    pub(crate) fn of(x: f32, v: &Values) -> Self {
         match (x > 0.0, v[MAJOR] < 0.0, v[MINOR] < 0.0) {
             (true, true, _) => Self::LeftLower,
             (true, false, _) => Self::LeftUpper,
@@ -212,7 +204,7 @@ impl Lobe {
     }
 
     /// Signed distance to the lobe's fissures, negative inside; only meaningful within the lung.
-    pub fn distance(self, x: f32, v: &Values) -> f32 {
+    pub(crate) fn distance(self, x: f32, v: &Values) -> f32 {
         let other_side =
             if (x > 0.0) == matches!(self, Self::LeftLower | Self::LeftUpper) { -60.0 } else { 60.0 };
         let own = match self {

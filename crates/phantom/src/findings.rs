@@ -24,13 +24,16 @@ pub(crate) fn draw(rng: &mut Rng, sites: &[Site], rate: f32, half_depth: f32, se
         l.reach = [10.0; 3];
         out.push(l);
     }
-    if rng.chance(0.10 * rate) {
+    for _ in 0..rng.poisson(0.16 * rate) {
         let site = any(rng);
         out.push(mass(rng, site, second));
     }
     for _ in 0..rng.poisson(0.8 * rate) {
         let site = any(rng);
         out.push(fibrotic_band(rng, site, second));
+    }
+    if rng.chance(0.4) {
+        plates(rng, sites, second, &mut out);
     }
     if rng.chance(0.35) {
         dependent(rng, sites, half_depth, second, &mut out);
@@ -65,8 +68,8 @@ fn fibrotic_band(rng: &mut Rng, site: Site, second: bool) -> Lesion {
     let radius = rng.range(8.0, 30.0);
     let margin = rng.range(0.8, 2.0);
     let mut l = plain(rng, site.p, radius, margin, second);
-    l.target = Target::Reach(rng.range(-300.0, 30.0));
-    l.warp_mm = rng.range(0.8, 3.0);
+    l.target = Target::Reach(rng.range(-550.0, 0.0));
+    l.warp_mm = rng.range(1.0, 4.0);
     if rng.chance(0.6) {
         let normal = rng.direction();
         l.shape = Shape::Sheet(normal, rng.range(0.4, 1.6));
@@ -83,6 +86,24 @@ fn fibrotic_band(rng: &mut Rng, site: Site, second: bool) -> Lesion {
         l.reach = [radius + 8.0; 3];
     }
     l
+}
+
+/// Plates of collapsed lung above the diaphragm and beside the heart: thin, flat, rather level.
+fn plates(rng: &mut Rng, sites: &[Site], second: bool, out: &mut Vec<Lesion>) {
+    let low: Vec<&Site> = sites.iter().filter(|s| s.p[2] < 25.0 && s.depth < 14.0).collect();
+    for _ in 0..rng.below(3) + usize::from(!low.is_empty()) {
+        let Some(site) = low.get(rng.below(low.len())) else { return };
+        let radius = rng.range(8.0, 26.0);
+        let margin = rng.range(0.8, 2.5);
+        let mut l = plain(rng, site.p, radius, margin, second);
+        l.target = Target::Reach(rng.range(-550.0, -20.0));
+        l.warp_mm = rng.range(1.0, 3.5);
+        let tilt = rng.direction();
+        let normal = [0.6 * tilt[0], 0.6 * tilt[1], 1.0 + 0.3 * tilt[2]];
+        let n = crate::rng::dot(normal, normal).sqrt();
+        l.shape = Shape::Sheet(normal.map(|c| c / n), rng.range(0.5, 2.2));
+        out.push(l);
+    }
 }
 
 /// Collapsed lung where it lies: a layer along the back of both lungs.

@@ -4,6 +4,7 @@ use crate::fields::{Lobe, Values};
 use crate::rng::{dot, step};
 use crate::tiles::{Tiles, View};
 use crate::tube::Tube;
+use crate::types::{LesionForm, LesionKind};
 
 /// The shape of a lesion, before warping.
 #[derive(Debug, Clone)]
@@ -42,6 +43,25 @@ pub(crate) enum Label {
     Irrelevant,
 }
 
+/// What the latents tell of an infected lesion.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Facts {
+    pub kind: LesionKind,
+    pub form: LesionForm,
+    pub peripheral: bool,
+    pub thick_vessels: bool,
+}
+
+impl Facts {
+    /// A rounded patch of ground-glass.
+    pub const PLAIN: Self = Self {
+        kind: LesionKind::GroundGlass,
+        form: LesionForm::Rounded,
+        peripheral: false,
+        thick_vessels: false,
+    };
+}
+
 /// One lesion.
 #[derive(Debug, Clone)]
 pub(crate) struct Lesion {
@@ -74,6 +94,7 @@ pub(crate) struct Lesion {
     pub lobe: Option<Lobe>,
     /// Belongs to the second family.
     pub second: bool,
+    pub facts: Facts,
 }
 
 /// What a lesion does to a point.

@@ -30,8 +30,10 @@ pub use cohort::{Cohort, CohortCase, CohortSpec, Count, Split};
 pub use render::{Grid, RenderOptions, TextureFamily, render};
 pub use save::{Error, NIFTI_FILE, TRUTH_FILE, Truth, load_truth, save_dicom, save_nifti, save_truth};
 pub use truth::{MAX_EDGE_MM, MIN_VOLUME_ML, regions_of, truth_regions};
-pub use types::{Class, Latents, Phantom, TruthRegion};
+pub use types::{
+    CaseLatents, Class, Latents, LesionForm, LesionKind, LesionLatents, Lobe, Phantom, TruthRegion,
+};
 
 /// Version of the generator: written into truth files and into models trained on it. Raised with
 /// every change that moves a voxel.
-pub const GENERATOR: &str = "pleura-phantom/1";
+pub const GENERATOR: &str = "pleura-phantom/2";

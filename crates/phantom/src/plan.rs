@@ -1,18 +1,22 @@
 //! Which lesions a case has, where, and what they look like.
 
-use crate::classes::ClassLook;
+use crate::body::CHEST;
+use crate::classes::{ClassLook, Trait};
 use crate::fields::{Fields, Lobe, lung_distance};
-use crate::lesion::{Label, Lesion, Shape, Target};
+use crate::lesion::{Facts, Label, Lesion, Shape, Target};
 use crate::rng::{Rng, distance, step};
 use crate::tiles::View;
 use crate::trees::{Trees, points_inside};
 use crate::tube::Tube;
+use crate::types::{CaseLatents, LesionForm, LesionKind};
 
 /// A place in the lungs where something may sit.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Site {
     pub p: [f32; 3],
     pub depth: f32,
+    /// Depth below the rib cage alone, mm.
+    pub costal: f32,
     pub lobe: Lobe,
 }
 
@@ -22,7 +26,7 @@ pub(crate) fn sites(fields: &Fields, rng: &mut Rng, n: usize) -> Vec<Site> {
     for right in [true, false] {
         for p in points_inside(fields, rng, right, n / 2, 0.5) {
             let v = fields.at(p);
-            out.push(Site { p, depth: -lung_distance(&v), lobe: Lobe::of(p[0], &v) });
+            out.push(Site { p, depth: -lung_distance(&v), costal: -v[CHEST], lobe: Lobe::of(p[0], &v) });
         }
     }
     out
@@ -67,46 +71,62 @@ pub(crate) fn plain(rng: &mut Rng, center: [f32; 3], radius: f32, margin: f32, s
         label: Label::Irrelevant,
         lobe: None,
         second,
+        facts: Facts::PLAIN,
     }
 }
 
+/// Whether a lesion shows a sign, given whether its case has it.
+fn shows(rng: &mut Rng, sign: Trait, case: bool) -> bool {
+    rng.chance(if case { sign.lesion } else { sign.stray })
+}
+
 impl Planner<'_> {
-    /// All infected lesions of a case.
-    pub fn draw(&self, rng: &mut Rng) -> Vec<Lesion> {
-        let mut involved: Vec<Lobe> = Lobe::ALL
-            .into_iter()
-            .zip(self.look.lobes)
-            .filter(|&(_, p)| rng.chance(p))
-            .map(|(l, _)| l)
-            .collect();
-        if involved.is_empty() {
-            involved.push(Lobe::ALL[rng.weighted(&self.look.lobes)]);
-        }
-        let share = (self.look.peripheral + self.look.spread * rng.normal()).clamp(0.05, 0.98);
-        let count =
-            rng.log_normal(self.look.lesions.0, self.look.lesions.1).round().clamp(1.0, 26.0) as usize;
-        // every involved lobe holds at least one
-        let count = count.max(involved.len());
-        // severity of the case: how dense its lesions are
-        let density = rng.range(-0.6, 0.6);
+    /// All infected lesions of a case, and what was drawn for it as a whole.
+    pub fn draw(&self, rng: &mut Rng) -> (Vec<Lesion>, CaseLatents) {
+        let case = self.case(rng);
         let mut out: Vec<Lesion> = Vec::new();
-        for i in 0..count {
-            let lobe = if i < involved.len() { involved[i] } else { involved[rng.below(involved.len())] };
-            let peripheral = rng.chance(share);
+        for i in 0..case.count {
+            let lobe = if i < case.lobes.len() { i } else { rng.below(case.lobes.len()) };
+            let peripheral = rng.chance(case.peripheral_share as f32);
             let anchor = out.first().map(|l| l.center);
-            let Some(site) = self.place(rng, lobe, peripheral, anchor) else { continue };
-            out.push(self.infected(rng, site, peripheral, density));
+            let Some(site) = self.place(rng, case.lobes[lobe], peripheral, anchor) else { continue };
+            out.push(self.infected(rng, site, peripheral, &case));
         }
-        if rng.chance(self.look.diffuse) {
+        if case.diffuse {
             self.diffuse(rng, &mut out);
         }
-        if rng.chance(self.look.lobar) {
-            let lobe = involved[rng.below(involved.len())];
-            if let Some(l) = self.lobar(rng, lobe) {
-                out.push(l);
-            }
+        if case.lobar {
+            let lobe = case.lobes[rng.below(case.lobes.len())];
+            out.extend(self.lobar(rng, lobe));
         }
-        out
+        (out, case)
+    }
+
+    fn case(&self, rng: &mut Rng) -> CaseLatents {
+        let look = self.look;
+        let involved = Lobe::ALL.into_iter().zip(look.lobes).filter(|&(_, p)| rng.chance(p));
+        let mut lobes: Vec<Lobe> = involved.map(|(l, _)| l).collect();
+        if lobes.is_empty() {
+            lobes.push(Lobe::ALL[rng.weighted(&look.lobes)]);
+        }
+        let share = (look.peripheral + look.spread * rng.normal()).clamp(0.03, 0.98);
+        let count = rng.log_normal(look.lesions.0, look.lesions.1).round().clamp(1.0, 26.0) as usize;
+        CaseLatents {
+            peripheral_share: f64::from(share),
+            // every involved lobe holds at least one
+            count: count.max(lobes.len()),
+            lobes,
+            size: f64::from(rng.log_normal(1.0, look.size)),
+            density: f64::from(rng.range(-0.6, 0.6)),
+            paving: rng.chance(look.paving.case),
+            bands: rng.chance(look.band.case),
+            cuffs: rng.chance(look.cuff.case),
+            buds: rng.chance(look.buds.case),
+            thick_vessels: rng.chance(look.vessels.case),
+            diffuse: rng.chance(look.diffuse),
+            lobar: rng.chance(look.lobar),
+            ..CaseLatents::default()
+        }
     }
 
     /// Where a lesion sits: in its lobe, at the pleura or in the core, rather at the back.
@@ -118,8 +138,12 @@ impl Planner<'_> {
                 if s.lobe != lobe {
                     return 0.0;
                 }
-                let depth =
-                    if peripheral { step(14.0, 3.0, s.depth) } else { step(9.0, 24.0, s.depth) + 0.02 };
+                // at the pleura means the ribs or the diaphragm rather than the mediastinum
+                let depth = if peripheral {
+                    step(14.0, 3.0, s.depth) * (0.25 + 0.75 * step(24.0, 8.0, s.costal))
+                } else {
+                    step(9.0, 24.0, s.depth) + 0.02
+                };
                 let back = 1.0 - self.look.posterior
                     + self.look.posterior * (1.0 + s.p[1] / self.half_depth).max(0.05);
                 let near = match anchor {
@@ -137,102 +161,137 @@ impl Planner<'_> {
         Some(self.sites[rng.weighted(&weights)])
     }
 
-    fn infected(&self, rng: &mut Rng, site: Site, peripheral: bool, density: f32) -> Lesion {
+    fn infected(&self, rng: &mut Rng, site: Site, peripheral: bool, case: &CaseLatents) -> Lesion {
         let look = self.look;
-        let radius = rng.log_normal(look.radius.0, look.radius.1).clamp(3.0, 48.0);
+        let median = look.radius.0 * case.size as f32;
+        let radius = rng.log_normal(median, look.radius.1).clamp(3.0, 46.0);
         let margin = rng.log_range(look.margin.0, look.margin.1).min(radius * 1.2);
         let mut l = plain(rng, site.p, radius, margin, self.second);
         l.label = Label::Infected;
         if rng.chance(0.5) {
             l.lobe = Some(site.lobe);
         }
-        self.shape(rng, &mut l, peripheral);
-        let mut kinds = look.kinds;
-        kinds[0] *= 1.0 - 0.5 * density;
-        kinds[2] *= 1.0 + density;
-        let kind = rng.weighted(&kinds);
-        self.fill(rng, &mut l, kind);
+        l.facts.peripheral = peripheral;
+        l.facts.form = self.form(rng, peripheral, case);
+        self.shape(rng, &mut l);
+        let density = case.density as f32;
+        let kinds = [look.kinds[0] * (1.0 - 0.5 * density), look.kinds[1], look.kinds[2] * (1.0 + density)];
+        l.facts.kind =
+            [LesionKind::GroundGlass, LesionKind::Mixed, LesionKind::Consolidation][rng.weighted(&kinds)];
+        let paving = shows(rng, look.paving, case.paving);
+        self.fill(rng, &mut l, paving);
+        l.facts.thick_vessels = shows(rng, look.vessels, case.thick_vessels);
         l
     }
 
-    fn shape(&self, rng: &mut Rng, l: &mut Lesion, peripheral: bool) {
+    fn form(&self, rng: &mut Rng, peripheral: bool, case: &CaseLatents) -> LesionForm {
         let look = self.look;
-        if peripheral && rng.chance(look.band) {
-            l.shape = Shape::Band(rng.range(5.0, 18.0));
-            l.radius *= 1.5;
-            l.reach = l.reach.map(|r| r * 1.5);
-        } else if peripheral && rng.chance(0.45) {
-            // most lesions at the pleura are wider than deep
-            l.shape = Shape::Band(l.radius * rng.range(0.7, 1.5));
-            l.radius *= 1.15;
-            l.reach = l.reach.map(|r| r * 1.15);
-        } else if !peripheral && rng.chance(look.cuff) {
-            let cuff = rng.range(1.5, 5.0);
-            let reach = l.radius * 1.6 + 8.0;
-            let near: Vec<Tube> = self
-                .trees
-                .walls
-                .iter()
-                .filter(|t| distance(t.p, l.center) < reach && t.r < 4.5)
-                .take(40)
-                .copied()
-                .collect();
-            if near.len() > 2 {
-                l.shape = Shape::Tubes(near.into_iter().map(|t| Tube { r: t.r + cuff, ..t }).collect());
-                l.warp_mm = l.warp_mm.min(3.0);
-                l.margin = l.margin.min(5.0);
-                l.reach = [reach + 16.0; 3];
+        if peripheral {
+            if shows(rng, look.band, case.bands) {
+                LesionForm::Band
+            } else if rng.chance(0.55) {
+                // most lesions at the pleura are wider than deep
+                LesionForm::Plaque
+            } else {
+                LesionForm::Rounded
             }
-        } else if !peripheral && rng.chance(look.buds) {
-            l.shape = Shape::Tubes(buds(rng, l.center, l.radius.max(9.0)));
-            l.margin = rng.range(1.0, 2.0);
-            l.warp_mm = 0.5;
-            l.reach = [l.radius.max(9.0) * 1.7 + 6.0; 3];
-        } else if self.second {
-            let balls = (0..rng.below(9) + 4)
-                .map(|_| {
-                    let d = rng.direction();
-                    let far = l.radius * rng.range(0.0, 0.85);
-                    (std::array::from_fn(|a| l.center[a] + d[a] * far), l.radius * rng.range(0.25, 0.65))
-                })
-                .collect();
-            l.shape = Shape::Cloud(balls);
-            l.warp_mm *= 0.4;
-            l.reach = [l.radius * 2.0 + l.margin; 3];
+        } else if shows(rng, look.cuff, case.cuffs) {
+            LesionForm::Cuff
+        } else if shows(rng, look.buds, case.buds) {
+            LesionForm::Buds
+        } else {
+            LesionForm::Rounded
         }
     }
 
-    fn fill(&self, rng: &mut Rng, l: &mut Lesion, kind: usize) {
-        let look = self.look;
+    fn shape(&self, rng: &mut Rng, l: &mut Lesion) {
+        let wider = |l: &mut Lesion, by: f32| {
+            l.radius *= by;
+            l.reach = l.reach.map(|r| r * by);
+        };
+        match l.facts.form {
+            LesionForm::Band => {
+                l.shape = Shape::Band(rng.range(2.5, 9.0));
+                l.margin = l.margin.min(5.0);
+                wider(l, 1.6);
+            }
+            LesionForm::Plaque => {
+                let deep = (l.radius * rng.range(0.5, 1.2)).clamp(4.0, 30.0);
+                l.shape = Shape::Band(deep);
+                // most fade inwards over much of their depth
+                l.margin = l.margin.max(rng.range(0.1, 0.9) * deep);
+                let by = rng.range(1.1, 2.1);
+                wider(l, by);
+            }
+            LesionForm::Cuff => self.cuff(rng, l),
+            LesionForm::Buds => {
+                l.shape = Shape::Tubes(buds(rng, l.center, l.radius.max(9.0)));
+                l.margin = rng.range(1.0, 2.0);
+                l.warp_mm = 0.5;
+                l.reach = [l.radius.max(9.0) * 1.7 + 6.0; 3];
+            }
+            _ if self.second => self.cloud(rng, l),
+            _ => {}
+        }
+    }
+
+    /// Follows the airways about the lesion's centre; stays as it is where there are none.
+    fn cuff(&self, rng: &mut Rng, l: &mut Lesion) {
+        let cuff = rng.range(1.5, 6.0);
+        let reach = l.radius * 1.6 + 8.0;
+        let near = self.trees.walls.iter().filter(|t| {
+            let mid: [f32; 3] = std::array::from_fn(|a| (t.p[a] + t.q[a]) / 2.0);
+            distance(mid, l.center) < reach && t.r < 4.0
+        });
+        let tubes: Vec<Tube> = near.take(40).map(|t| Tube::new(t.p, t.q, t.r + cuff)).collect();
+        if !tubes.is_empty() {
+            l.shape = Shape::Tubes(tubes);
+            l.reach = [reach + 12.0; 3];
+            l.margin = l.margin.min(5.0);
+        } else {
+            l.facts.form = LesionForm::Rounded;
+        }
+    }
+
+    /// The second family's patch: balls that melt together.
+    fn cloud(&self, rng: &mut Rng, l: &mut Lesion) {
+        let balls = (0..rng.below(9) + 4)
+            .map(|_| {
+                let d = rng.direction();
+                let far = l.radius * rng.range(0.0, 0.85);
+                (std::array::from_fn(|a| l.center[a] + d[a] * far), l.radius * rng.range(0.25, 0.65))
+            })
+            .collect();
+        l.shape = Shape::Cloud(balls);
+        l.warp_mm *= 0.4;
+        l.reach = [l.radius * 2.0 + l.margin; 3];
+    }
+
+    fn fill(&self, rng: &mut Rng, l: &mut Lesion, paving: bool) {
         let patchy = rng.chance(0.75);
         l.density =
             if patchy { (rng.range(0.4, 0.8), rng.range(0.15, 0.45)) } else { (0.95, rng.range(0.02, 0.1)) };
         if rng.chance(0.4) {
             l.lobule = rng.range(0.2, 0.8);
         }
-        match kind {
-            0 => {
-                l.target = Target::Above(rng.log_range(60.0, 420.0));
-                if rng.chance(look.paving * 1.4) {
-                    l.paving = rng.range(60.0, 220.0);
-                }
-            }
-            1 => {
+        if paving && l.facts.kind != LesionKind::Consolidation {
+            l.paving = rng.range(60.0, 220.0);
+        }
+        match l.facts.kind {
+            LesionKind::GroundGlass => l.target = Target::Above(rng.log_range(95.0, 450.0)),
+            LesionKind::Mixed => {
                 l.target = Target::Above(rng.log_range(120.0, 450.0));
                 l.core = Some((rng.range(0.25, 0.65), rng.range(-250.0, 50.0)));
-                if rng.chance(look.paving) {
-                    l.paving = rng.range(60.0, 200.0);
-                }
             }
-            _ => {
+            LesionKind::Consolidation => {
                 l.target = Target::Reach(rng.range(-120.0, 60.0));
                 l.density = (rng.range(0.85, 1.0), rng.range(0.0, 0.12));
                 l.lobule *= 0.4;
                 l.margin = l.margin.min(6.0);
             }
         }
-        if kind != 2 && matches!(l.shape, Shape::Blob) {
-            l.reversed = rng.chance(look.reversed_halo);
+        if l.facts.kind != LesionKind::Consolidation && matches!(l.shape, Shape::Blob) {
+            l.reversed = rng.chance(self.look.reversed_halo);
         }
     }
 
@@ -248,7 +307,8 @@ impl Planner<'_> {
             l.shape = Shape::Diffuse(rng.range(-0.3, 0.6));
             l.warp = View::between(rng, 18.0, 42.0);
             l.label = Label::Infected;
-            self.fill(rng, &mut l, 0);
+            l.facts.form = LesionForm::Diffuse;
+            self.fill(rng, &mut l, false);
             l.target = Target::Above(rng.range(110.0, 380.0));
             out.push(l);
         }
@@ -262,6 +322,7 @@ impl Planner<'_> {
         l.reach = [130.0, 160.0, 220.0];
         l.shape = Shape::Lobe(lobe);
         l.label = Label::Infected;
+        l.facts = Facts { kind: LesionKind::Consolidation, form: LesionForm::Lobe, ..Facts::PLAIN };
         l.target = Target::Reach(rng.range(-40.0, 60.0));
         l.density = (rng.range(0.92, 1.0), rng.range(0.0, 0.06));
         Some(l)
@@ -327,7 +388,7 @@ mod tests {
             [200.0, 150.0, 260.0],
             [[-200.0, 200.0], [-150.0, 150.0]],
         );
-        let look = TreeLook { tips: 60, tip_mm: 0.4, airway: 0.8, wall: 0.2, mucus: 0.0 };
+        let look = TreeLook { tips: 60, tip_mm: 0.4, power: 2.5, airway: 0.8, wall: 0.2, mucus: 0.0 };
         let trees = Trees::grow(1, &body, &fields, &look);
         let places = sites(&fields, &mut Rng::new(1, 12), 1500);
         let look = classes::look(class).unwrap();
@@ -336,7 +397,7 @@ mod tests {
         let mut out = Counted { both: 0.0, peripheral: 0.0, lesions: 0.0, lower: 0.0, lobes: [0.0; 5] };
         let n = 300.0;
         for seed in 0..300 {
-            let lesions = planner.draw(&mut Rng::new(seed, 14));
+            let (lesions, _) = planner.draw(&mut Rng::new(seed, 14));
             let small: Vec<&Lesion> = lesions.iter().filter(|l| l.radius < 49.0).collect();
             let lobe = |l: &Lesion| Lobe::of(l.center[0], &fields.at(l.center));
             for (k, share) in out.lobes.iter_mut().enumerate() {

@@ -2,8 +2,8 @@
 
 use crate::body::Body;
 use crate::bones::Painted;
-use crate::classes::{self, EFFUSION_NO_INFECTION};
-use crate::fields::{Fields, Lobe};
+use crate::classes;
+use crate::fields::{Fields, Lobe, lung_distance};
 use crate::findings;
 use crate::lesion::{Label, Lesion, Target};
 use crate::plan::{Planner, sites};
@@ -13,7 +13,7 @@ use crate::slice::{INFECTED, IRRELEVANT, Scene};
 use crate::tissue::TissueLook;
 use crate::trees::{TreeLook, Trees};
 use crate::truth::truth_regions;
-use crate::types::{Class, Latents, Phantom};
+use crate::types::{CaseLatents, Class, Latents, LesionLatents, Phantom};
 use pleura_volume::{Mask, Volume};
 use std::collections::BTreeMap;
 
@@ -78,7 +78,7 @@ pub fn render(class: Class, seed: u64, options: &RenderOptions) -> Phantom {
     let body_seed = options.body_seed.map_or(seed_here, mix);
     let look = classes::look(class);
     let mut r = Rng::new(case, 10);
-    let effusion = draw_effusion(&mut r, look.map_or(EFFUSION_NO_INFECTION, |l| l.effusion));
+    let effusion = draw_effusion(&mut r, look.map_or(classes::EFFUSION_NO_INFECTION, |l| l.effusion));
     let body = Body::draw(body_seed, effusion);
     let [low, high] = body.z_range();
     let wide = body.half[0] + 150.0;
@@ -86,10 +86,11 @@ pub fn render(class: Class, seed: u64, options: &RenderOptions) -> Phantom {
     let protocol = Protocol::draw(&body, seed_here, options);
     let near = around_lungs(&body, protocol.extent());
     let fields = Fields::sample(&body, [-wide, -deep, low - 40.0], [wide, deep, high + 40.0], near);
-    // Bai (recalled): enlarged lymph nodes in 3 % against 10 %
-    let nodes = r.chance(if class == Class::InfluenzaA { 0.1 } else { 0.03 });
+    let nodes = r.chance(look.map_or(classes::NODES_NO_INFECTION, |l| l.nodes));
+    let thick_walls = r.chance(look.map_or(classes::THICK_WALLS_NO_INFECTION, |l| l.thick_walls));
+    let mucus = r.chance(look.map_or(classes::MUCUS_NO_INFECTION, |l| l.mucus));
     let tissue = TissueLook::draw(seed_here, [body.half[1], body.height], nodes, second, body.has_breasts());
-    let tree_look = draw_trees(&mut Rng::new(body_seed, 11), &mut r, look);
+    let tree_look = draw_trees(&mut Rng::new(body_seed, 11), &mut r, [thick_walls, mucus]);
     let mut trees = Trees::grow(body_seed, &body, &fields, &tree_look);
     let painted = Painted::draw(body_seed, &body, &fields);
     let places = sites(&fields, &mut Rng::new(seed_here, 12), 4000);
@@ -101,23 +102,29 @@ pub fn render(class: Class, seed: u64, options: &RenderOptions) -> Phantom {
         body.half[1],
         second,
     );
+    let mut drawn = CaseLatents::default();
     if let Some(look) = look {
         let planner = Planner { look, sites: &places, trees: &trees, second, half_depth: body.half[1] };
-        let mut rng = Rng::new(case, 14);
-        lesions.extend(planner.draw(&mut rng));
+        let (infected, case) = planner.draw(&mut Rng::new(case, 14));
+        lesions.extend(infected);
+        drawn = case;
     }
+    let drawn = CaseLatents {
+        effusion_mm: f64::from(effusion[0].max(effusion[1])),
+        thick_walls,
+        mucus,
+        nodes,
+        ..drawn
+    };
     if options.lobar_consolidation {
         lesions.extend(forced_lobes(case, &places, &trees, body.half[1], second));
     }
-    if let Some(look) = look {
-        thicken_vessels(&mut Rng::new(case, 15), &mut trees, &lesions, look.thick_vessels);
-    }
+    thicken_vessels(&mut Rng::new(case, 15), &mut trees, &lesions);
     trees.move_some(&mut Rng::new(seed_here, 17), &fields);
-    let peripheral = peripheral_share(&fields, &lesions);
     let table_y = body.half[1] * 1.05 + body.fat + 32.0;
     let scene = Scene { fields, look: tissue, trees, painted, lesions, table_y };
     let scanned = protocol.scan(&scene);
-    finish(class, seed, &scene, scanned, peripheral, effusion)
+    finish(class, seed, &scene, scanned, drawn)
 }
 
 /// The extent of a scan along x and y, grown to hold the lungs wherever the body's warp takes them, mm.
@@ -141,12 +148,11 @@ fn draw_effusion(r: &mut Rng, probability: f32) -> [f32; 2] {
     }
 }
 
-fn draw_trees(body: &mut Rng, case: &mut Rng, look: Option<&classes::ClassLook>) -> TreeLook {
-    let thick = case.chance(look.map_or(0.1, |l| l.thick_walls));
-    let mucus = case.chance(look.map_or(0.05, |l| l.mucus));
+fn draw_trees(body: &mut Rng, case: &mut Rng, [thick, mucus]: [bool; 2]) -> TreeLook {
     TreeLook {
-        tips: 1500 + body.below(1500),
-        tip_mm: body.range(0.32, 0.47),
+        tips: 1800 + body.below(1600),
+        tip_mm: body.range(0.36, 0.52),
+        power: body.range(2.0, 2.4),
         airway: body.range(0.62, 0.95) * if thick && case.chance(0.4) { 1.35 } else { 1.0 },
         wall: body.range(0.16, 0.26) * if thick { 1.8 } else { 1.0 },
         mucus: if mucus { 0.35 } else { 0.02 },
@@ -169,11 +175,8 @@ fn forced_lobes(
 }
 
 /// Vessels that run through some of the infected lesions are wider there.
-fn thicken_vessels(rng: &mut Rng, trees: &mut Trees, lesions: &[Lesion], share: f32) {
-    for l in lesions.iter().filter(|l| l.label == Label::Infected && l.radius < 50.0) {
-        if !rng.chance(share) {
-            continue;
-        }
+fn thicken_vessels(rng: &mut Rng, trees: &mut Trees, lesions: &[Lesion]) {
+    for l in lesions.iter().filter(|l| l.facts.thick_vessels) {
         let wider = rng.range(1.15, 1.6);
         for t in &mut trees.vessels {
             if t.r < 2.2 && distance(t.q, l.center) < l.radius * 1.1 {
@@ -183,14 +186,34 @@ fn thicken_vessels(rng: &mut Rng, trees: &mut Trees, lesions: &[Lesion], share: 
     }
 }
 
-/// Share of the infected lesions whose centre lies no deeper than their radius under the pleura.
-fn peripheral_share(fields: &Fields, lesions: &[Lesion]) -> f64 {
-    let infected: Vec<&Lesion> = lesions.iter().filter(|l| l.label == Label::Infected).collect();
-    let touch = infected.iter().filter(|l| -crate::fields::lung_distance(&fields.at(l.center)) < l.radius);
-    touch.count() as f64 / infected.len().max(1) as f64
+/// What is told of each infected lesion; `offset` leads from the scene's coordinates to the file's.
+fn tell_each(scene: &Scene, offset: [f64; 3]) -> Vec<LesionLatents> {
+    let infected = scene.lesions.iter().filter(|l| l.label == Label::Infected);
+    infected
+        .map(|l| {
+            let v = scene.fields.at(l.center);
+            LesionLatents {
+                center_mm: std::array::from_fn(|a| f64::from(l.center[a]) + offset[a]),
+                depth_mm: f64::from(-lung_distance(&v)),
+                lobe: Lobe::of(l.center[0], &v),
+                kind: l.facts.kind,
+                form: l.facts.form,
+                peripheral: l.facts.peripheral,
+                radius_mm: f64::from(l.radius),
+                margin_mm: f64::from(l.margin),
+                contrast_hu: f64::from(match l.target {
+                    Target::Above(c) => c * l.density.0,
+                    Target::Reach(t) => t - scene.look.lung,
+                }),
+                paving: l.paving > 0.0,
+                reversed_halo: l.reversed,
+                thick_vessels: l.facts.thick_vessels,
+            }
+        })
+        .collect()
 }
 
-fn finish(class: Class, seed: u64, scene: &Scene, s: Scan, peripheral: f64, effusion: [f32; 2]) -> Phantom {
+fn finish(class: Class, seed: u64, scene: &Scene, s: Scan, case: CaseLatents) -> Phantom {
     let geometry = s.hu.geometry.clone();
     let pick = |bits: u8, set: u8| {
         let data = s.labels.iter().map(|&l| u8::from(l & bits == set)).collect();
@@ -202,23 +225,23 @@ fn finish(class: Class, seed: u64, scene: &Scene, s: Scan, peripheral: f64, effu
         rayon::join(|| pick(INFECTED, INFECTED), || pick(INFECTED | IRRELEVANT, IRRELEVANT));
     let mut lungs: Mask = Volume { geometry: geometry.clone(), data: s.labels };
     lungs.data.iter_mut().for_each(|l| *l &= 3);
-    let infected: Vec<&Lesion> = scene.lesions.iter().filter(|l| l.label == Label::Infected).collect();
-    let contrast = infected.iter().map(|l| match l.target {
-        Target::Above(c) => c * l.density.0,
-        Target::Reach(t) => t - scene.look.lung,
-    });
+    let each = tell_each(scene, s.offset);
+    let share = |n: f64| n / each.len().max(1) as f64;
     let mut other = BTreeMap::new();
     other.insert("lung_hu".into(), f64::from(scene.look.lung));
     other.insert("blood_hu".into(), f64::from(scene.look.blood));
-    other.insert("effusion_mm".into(), f64::from(effusion[0].max(effusion[1])));
+    other.insert("effusion_mm".into(), case.effusion_mm);
     other.insert("pixel_mm".into(), geometry.spacing_mm[0]);
-    other.insert("findings".into(), (scene.lesions.len() - infected.len()) as f64);
+    other.insert("findings".into(), (scene.lesions.len() - each.len()) as f64);
     let latents = Latents {
-        lesions: infected.len(),
-        peripheral_share: peripheral,
-        contrast_hu: f64::from(contrast.sum::<f32>()) / infected.len().max(1) as f64,
+        lesions: each.len(),
+        // those whose centre lies no deeper than their radius
+        peripheral_share: share(each.iter().filter(|l| l.depth_mm < l.radius_mm).count() as f64),
+        contrast_hu: share(each.iter().map(|l| l.contrast_hu).sum()),
         slice_mm: s.slice_mm,
         noise_hu: s.noise_hu,
+        case,
+        each,
         other,
     };
     Phantom { volume: s.hu, infection, lungs, class, seed, regions, irrelevant, latents }

@@ -15,6 +15,8 @@ pub(crate) struct Scan {
     pub labels: Vec<u8>,
     pub slice_mm: f64,
     pub noise_hu: f64,
+    /// From the scene's coordinates to the file's, mm.
+    pub offset: [f64; 3],
 }
 
 /// Positions of all slices and what lies between them.
@@ -31,6 +33,55 @@ struct Stack {
     profile: Vec<f32>,
     kernel: bool,
     gain: f32,
+    /// Thick slices that were resampled onto this stack.
+    thick: Option<Thick>,
+}
+
+/// Slices that a scanner made before they were resampled: their thickness and distance and where the
+/// first lies before the stack's, in slices of the stack.
+#[derive(Debug, Clone, Copy)]
+struct Thick {
+    thickness: f32,
+    distance: f32,
+    first: f32,
+}
+
+impl Thick {
+    /// Averages the stack over each thick slice, then interpolates between the two around each slice of
+    /// the stack: the stair steps that resampled thick slices have.
+    fn resample(&self, hu: &mut [i16], area: usize) {
+        let slices = hu.len() / area;
+        let count = ((slices as f32 + self.first) / self.distance).ceil() as usize + 2;
+        let thick: Vec<Vec<f32>> = (0..count)
+            .into_par_iter()
+            .map(|k| {
+                let middle = k as f32 * self.distance - self.first;
+                let mut sum = vec![0.0f32; area];
+                let mut total = 0.0;
+                let [low, high] = [-0.5, 0.5].map(|s| middle + s * self.thickness);
+                for i in (low - 0.5).floor() as i32..=(high + 0.5).ceil() as i32 {
+                    let weight = (high.min(i as f32 + 0.5) - low.max(i as f32 - 0.5)).max(0.0);
+                    if weight > 0.0 {
+                        total += weight;
+                        let i = i.clamp(0, slices as i32 - 1) as usize;
+                        for (s, &v) in sum.iter_mut().zip(&hu[i * area..(i + 1) * area]) {
+                            *s += weight * f32::from(v);
+                        }
+                    }
+                }
+                sum.iter_mut().for_each(|s| *s /= total);
+                sum
+            })
+            .collect();
+        hu.par_chunks_mut(area).enumerate().for_each(|(i, out)| {
+            let u = (i as f32 + self.first) / self.distance;
+            let k = u as usize;
+            let f = u - k as f32;
+            for ((o, a), b) in out.iter_mut().zip(&thick[k]).zip(&thick[k + 1]) {
+                *o = rounded(a + (b - a) * f);
+            }
+        });
+    }
 }
 
 /// How and where a body is scanned.
@@ -81,6 +132,7 @@ impl Protocol {
             labels,
             slice_mm: hundredths(stack.thickness),
             noise_hu: f64::from(self.look.noise_hu * stack.gain),
+            offset: self.offset,
         }
     }
 
@@ -133,6 +185,9 @@ impl Protocol {
                 store(&image, r, padding, out);
             });
         }
+        if let Some(thick) = &stack.thick {
+            thick.resample(&mut hu, area);
+        }
         (hu, labels)
     }
 
@@ -145,7 +200,7 @@ impl Protocol {
             look.kernel(image, r.nx, &mut scratch);
         } else {
             // between a slight blur and a slight sharpening: what resampling leaves of the kernel
-            let w = Rng::new(self.seed, 5).range(-0.05, 0.14);
+            let w = Rng::new(self.seed, 5).range(-0.08, 0.14);
             blur(image, r.nx, &[1.0 - 2.0 * w, w], &mut scratch);
         }
         let z = stack.z0 + stack.dz * slice as f32;
@@ -213,21 +268,39 @@ fn scanner_stack(room: &Room, slices: usize, rng: &mut Rng) -> Stack {
     let sum = profile[0] + 2.0 * profile[1..].iter().sum::<f32>();
     profile.iter_mut().for_each(|w| *w /= sum);
     let raster = room.raster(dx, n, (0.45 * dx).max(0.36 * sub));
-    Stack { raster, slices, z0: z[0] + dz / 2.0, dz, thickness, planes, profile, kernel: true, gain: 1.0 }
+    Stack {
+        raster,
+        slices,
+        z0: z[0] + dz / 2.0,
+        dz,
+        thickness,
+        planes,
+        profile,
+        kernel: true,
+        gain: 1.0,
+        thick: None,
+    }
 }
 
 fn detector_stack(room: &Room, dx: f32, rng: &mut Rng) -> Stack {
     let (n, z) = ((room.fov / dx).ceil() as usize, room.z);
     let slices = ((z[1] - z[0]) / dx).ceil() as usize;
-    let thickness = rng.log_range(1.0, 6.0);
+    let thickness = rng.log_range(1.0, 6.5);
+    let (distance, first) = (thickness / dx * rng.range(0.6, 1.0), rng.unit());
+    let thick = (thickness > 1.4 * dx).then_some(Thick {
+        thickness: thickness / dx,
+        distance,
+        first: first * distance,
+    });
     // the variance that the scan's own slices had, in voxels of this grid
-    let w = (thickness * thickness / 12.0 / (2.0 * dx * dx)).min(0.3);
+    let w = if thick.is_some() { 0.0 } else { (thickness * thickness / 12.0 / (2.0 * dx * dx)).min(0.3) };
     let profile = vec![1.0 - 2.0 * w, w];
-    // how much of the noise the resampling leaves
-    let gain = rng.range(0.3, 0.75) * (0.7 / dx).sqrt().min(1.0) * 1.4;
+    // how much of the noise the resampling leaves; averaging over thick slices comes on top
+    let averaged = if thick.is_some() { 0.85 * (thickness / dx).sqrt() } else { 1.0 };
+    let gain = rng.range(0.55, 1.4) * (0.7 / dx).sqrt().min(1.0) * 1.4 * averaged;
     let raster = room.raster(dx, n, 0.42 * dx);
     let z0 = z[0] + dx / 2.0;
-    Stack { raster, slices, z0, dz: dx, thickness, planes: 1, profile, kernel: false, gain }
+    Stack { raster, slices, z0, dz: dx, thickness, planes: 1, profile, kernel: false, gain, thick }
 }
 
 /// Rounds half to even, clips at -1024 and 3071, and writes the padding value outside the view.
@@ -252,6 +325,16 @@ fn rounded(v: f32) -> i16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// By hand: slices 2 stack slices thick and apart, the first half a slice before the stack's first.
+    #[test]
+    fn thick_slices_average_and_interpolate() {
+        let mut hu = vec![0, 10, 20, 30, 40, 50];
+        let thick = Thick { thickness: 2.0, distance: 2.0, first: -0.5 };
+        thick.resample(&mut hu, 1);
+        // means 5, 25, 45 and, past the end, 50 at 0.5, 2.5, 4.5, 6.5; the first is extrapolated to 0
+        assert_eq!(hu, [0, 10, 20, 30, 40, 46]);
+    }
 
     #[test]
     fn rounding_is_half_to_even() {

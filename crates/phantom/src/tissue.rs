@@ -82,8 +82,8 @@ impl TissueLook {
         });
         let scale = r.range(0.7, 1.8);
         Self {
-            lung: r.range(-885.0, -790.0) + if r.chance(0.25) { r.range(20.0, 140.0) } else { 0.0 },
-            gravity: r.range(25.0, 100.0),
+            lung: r.range(-922.0, -835.0) + if r.chance(0.22) { r.range(20.0, 150.0) } else { 0.0 },
+            gravity: r.log_range(12.0, 95.0),
             half_depth,
             height,
             texture: (r.range(8.0, 26.0), View::draw(&mut r, scale)),
@@ -102,7 +102,7 @@ impl TissueLook {
             soft: View::draw(&mut r, 9.0),
             clothes: r.chance(0.8).then(|| (r.range(5.0, 14.0), r.range(60.0, 260.0))),
             heart_blur: r.range(0.8, 4.5),
-            dome_blur: r.range(0.6, 4.0),
+            dome_blur: r.log_range(0.8, 8.0),
             nodes: if nodes { 1.2 } else { 2.3 },
             second,
         }

@@ -27,6 +27,8 @@ pub(crate) struct TreeLook {
     pub tips: usize,
     /// Radius of the last twigs, mm.
     pub tip_mm: f32,
+    /// Exponent of Murray's law: the smaller, the wider the vessels near the hilum.
+    pub power: f32,
     /// Lumen against artery.
     pub airway: f32,
     /// Share of the lumen's radius that the wall is thick, at least 0.4 mm.
@@ -133,7 +135,8 @@ fn grow_one(
         root[1] -= 9.0;
         root[2] -= 10.0;
     }
-    let reach = rng.range(0.12, 0.3);
+    // the price of a detour: high ones make straight branches
+    let reach = rng.range(0.18, 0.5);
     let mut tips = points_inside(fields, rng, side == 0, look.tips, 0.8);
     tips.sort_by(|a, b| distance(*a, root).total_cmp(&distance(*b, root)));
     let mut nodes = vec![Node { at: root, parent: 0, path: 0.0, lobe: Lobe::of(root[0], &fields.at(root)) }];
@@ -150,18 +153,18 @@ fn grow_one(
         let (_, parent, d) = best;
         nodes.push(Node { at: tip, parent, path: nodes[parent].path + d, lobe });
     }
-    let radius = radii(&nodes, look.tip_mm * if artery { 1.0 } else { 0.95 });
+    let radius = radii(&nodes, look.tip_mm * if artery { 1.0 } else { 0.95 }, look.power);
     let mut out = Trees::default();
     let beside = rng.direction();
     for (i, node) in nodes.iter().enumerate().skip(1) {
         let (from, r) = (nodes[node.parent].at, radius[i]);
         let length = distance(from, node.at);
         let bend: [f32; 3] =
-            std::array::from_fn(|a| (from[a] + node.at[a]) / 2.0 + rng.normal() * 0.07 * length);
+            std::array::from_fn(|a| (from[a] + node.at[a]) / 2.0 + rng.normal() * 0.05 * length);
         for (p, q) in [(from, bend), (bend, node.at)] {
             out.vessels.push(Tube::new(p, q, r));
             // bronchi run with the arteries until about two centimetres before the pleura
-            if artery && r > look.tip_mm * 2.1 {
+            if artery && r > look.tip_mm * 2.4 {
                 airway(rng, &mut out, look, (p, q), r, beside);
             }
         }
@@ -169,17 +172,17 @@ fn grow_one(
     out
 }
 
-/// Murray's law with exponent 2.7 (ours: between 2 and 3), from the tips to the root.
-fn radii(nodes: &[Node], tip: f32) -> Vec<f32> {
-    const POWER: f64 = 2.7;
-    let own = libm::pow(f64::from(tip), POWER);
+/// Murray's law from the tips to the root.
+fn radii(nodes: &[Node], tip: f32, power: f32) -> Vec<f32> {
+    let power = f64::from(power);
+    let own = libm::pow(f64::from(tip), power);
     let mut sum = vec![0.0f64; nodes.len()];
     let mut out = vec![0.0f32; nodes.len()];
     for i in (0..nodes.len()).rev() {
         if sum[i] == 0.0 {
             sum[i] = own;
         }
-        out[i] = (libm::pow(sum[i], 1.0 / POWER) as f32).min(6.0);
+        out[i] = (libm::pow(sum[i], 1.0 / power) as f32).min(6.5);
         if i > 0 {
             let parent = nodes[i].parent;
             sum[parent] += sum[i];
