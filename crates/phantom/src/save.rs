@@ -1,7 +1,7 @@
 //! Phantoms as files.
 
-use crate::GENERATOR;
 use crate::types::{Class, Latents, Phantom, TruthRegion};
+use crate::{GENERATOR, GENERATOR_HASH};
 use pleura_formats::{DicomTags, write_dicom_series, write_nifti_i16, write_nifti_u8};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -36,6 +36,9 @@ pub enum Error {
 pub struct Truth {
     /// Version of the generator.
     pub generator: String,
+    /// What [`GENERATOR_HASH`] was.
+    #[serde(default)]
+    pub generator_hash: String,
     /// Class.
     pub class: Class,
     /// Seed.
@@ -92,6 +95,7 @@ pub fn save_truth(phantom: &Phantom, dir: &Path) -> Result<(), Error> {
     write_nifti_u8(&dir.join("lungs.nii.gz"), &phantom.lungs, None)?;
     let truth = Truth {
         generator: GENERATOR.into(),
+        generator_hash: GENERATOR_HASH.into(),
         class: phantom.class,
         seed: phantom.seed,
         regions: phantom.regions.clone(),
