@@ -1,6 +1,7 @@
 //! Batch normalisation with the statistics of the batch (Ioffe and Szegedy 2015), with the
 //! rectifier after it in the same pass. Maps are `[rows, c]`, channels last.
 
+use crate::pool::take;
 use rayon::prelude::*;
 
 /// Values a piece of work holds.
@@ -95,7 +96,7 @@ fn coefficients(m: &Moments, weight: &[f32], bias: &[f32], eps: f32) -> (Vec<f32
 pub(crate) fn affine(x: &[f32], factor: &[f32], shift: &[f32], relu: bool) -> Vec<f32> {
     let (factor, shift) = (repeated(factor), repeated(shift));
     let least = if relu { 0.0 } else { f32::NEG_INFINITY };
-    let mut y = vec![0.0; x.len()];
+    let mut y = take(x.len());
     let size = piece(factor.len());
     y.par_chunks_mut(size).zip(x.par_chunks(size)).for_each(|(y, x)| {
         for (y, x) in y.chunks_mut(factor.len()).zip(x.chunks(factor.len())) {
@@ -139,7 +140,7 @@ pub(crate) fn backward(
     let level: Vec<f32> = (0..c).map(|k| (-f64::from(factor[k]) * sums[k].0 / n) as f32).collect();
     let (slope, level) = (repeated(&slope), repeated(&level));
     let channel = [&f, &s, &mu, &slope, &level].map(Vec::as_slice);
-    let mut dx = vec![0.0; x.len()];
+    let mut dx = take(x.len());
     let size = piece(f.len());
     dx.par_chunks_mut(size).zip(x.par_chunks(size).zip(dy.par_chunks(size))).for_each(|(dx, (x, dy))| {
         for (dx, (x, dy)) in dx.chunks_mut(f.len()).zip(x.chunks(f.len()).zip(dy.chunks(f.len()))) {

@@ -1,6 +1,7 @@
 //! Nodes that are kernels of `pleura-kernels`.
 
 use crate::node::{Dense, Node, View};
+use crate::pool;
 use pleura_kernels::{
     Conv, Finish, Isa, Linear, MaxPool, Shape, UpConv, global_avg_pool, global_avg_pool_gradient,
 };
@@ -34,9 +35,9 @@ fn linear(weight: &View) -> Linear {
     Linear { c_out: weight.shape[0], c_in: weight.shape[1] }
 }
 
-/// Runs `f` on a vector of `n` zeros.
+/// Runs `f`, which overwrites all, on a vector of `n` floats.
 fn filled(n: usize, f: impl FnOnce(&mut [f32])) -> Vec<f32> {
-    let mut out = vec![0.0; n];
+    let mut out = pool::take(n);
     f(&mut out);
     out
 }

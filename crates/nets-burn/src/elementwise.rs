@@ -3,6 +3,7 @@
 //! Work is cut into pieces of fixed size, and sums over pieces are added in order, so results do
 //! not depend on the number of threads.
 
+use crate::pool::take;
 use rayon::prelude::*;
 
 /// Values a piece of work holds.
@@ -10,7 +11,7 @@ const PIECE: usize = 1 << 14;
 
 /// One result per value of `a`.
 pub(crate) fn map(a: &[f32], f: impl Fn(f32) -> f32 + Sync) -> Vec<f32> {
-    let mut out = vec![0.0; a.len()];
+    let mut out = take(a.len());
     out.par_chunks_mut(PIECE).zip(a.par_chunks(PIECE)).for_each(|(out, a)| {
         for (out, &a) in out.iter_mut().zip(a) {
             *out = f(a);
@@ -21,7 +22,7 @@ pub(crate) fn map(a: &[f32], f: impl Fn(f32) -> f32 + Sync) -> Vec<f32> {
 
 /// One result per pair of values.
 pub(crate) fn zip(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32 + Sync) -> Vec<f32> {
-    let mut out = vec![0.0; a.len()];
+    let mut out = take(a.len());
     out.par_chunks_mut(PIECE).zip(a.par_chunks(PIECE).zip(b.par_chunks(PIECE))).for_each(|(out, (a, b))| {
         for (out, (&a, &b)) in out.iter_mut().zip(a.iter().zip(b)) {
             *out = f(a, b);
@@ -37,7 +38,7 @@ fn rows(c: usize) -> usize {
 
 /// One result per value of a map with `c` channels (last axis); `f` also gets the channel.
 pub(crate) fn map_channels(a: &[f32], c: usize, f: impl Fn(f32, usize) -> f32 + Sync) -> Vec<f32> {
-    let mut out = vec![0.0; a.len()];
+    let mut out = take(a.len());
     let piece = rows(c) * c;
     out.par_chunks_mut(piece).zip(a.par_chunks(piece)).for_each(|(out, a)| {
         for (out, a) in out.chunks_exact_mut(c).zip(a.chunks_exact(c)) {
@@ -80,18 +81,26 @@ pub(crate) fn sum_channels(
     total.into_iter().map(|v| v as f32).collect()
 }
 
+/// Copies the few channels of a place: in whole vectors where they are so many, which is cheaper than a call.
+fn copy(to: &mut [f32], from: &[f32]) {
+    match (to.as_chunks_mut::<8>(), from.as_chunks::<8>()) {
+        ((to, []), (from, [])) => to.iter_mut().zip(from).for_each(|(to, from)| *to = *from),
+        _ => to.copy_from_slice(from),
+    }
+}
+
 /// Maps of the given channel counts side by side.
 pub(crate) fn concat(parts: &[(&[f32], usize)]) -> Vec<f32> {
     let c: usize = parts.iter().map(|p| p.1).sum();
     let n = parts.first().map_or(0, |p| p.0.len() / p.1.max(1));
-    let mut out = vec![0.0; n * c];
+    let mut out = take(n * c);
     let piece = rows(c);
     out.par_chunks_mut(piece * c).enumerate().for_each(|(i, out)| {
         for (r, out) in out.chunks_exact_mut(c).enumerate() {
             let mut at = 0;
             for &(values, width) in parts {
                 let row = (i * piece + r) * width;
-                out[at..at + width].copy_from_slice(&values[row..row + width]);
+                copy(&mut out[at..at + width], &values[row..row + width]);
                 at += width;
             }
         }
@@ -101,11 +110,11 @@ pub(crate) fn concat(parts: &[(&[f32], usize)]) -> Vec<f32> {
 
 /// The channels `from..from + width` of a map with `c` channels.
 pub(crate) fn channels(values: &[f32], c: usize, from: usize, width: usize) -> Vec<f32> {
-    let mut out = vec![0.0; values.len() / c.max(1) * width];
+    let mut out = take(values.len() / c.max(1) * width);
     let piece = rows(c);
     out.par_chunks_mut(piece * width).zip(values.par_chunks(piece * c)).for_each(|(out, values)| {
         for (out, row) in out.chunks_exact_mut(width).zip(values.chunks_exact(c)) {
-            out.copy_from_slice(&row[from..from + width]);
+            copy(out, &row[from..from + width]);
         }
     });
     out

@@ -4,6 +4,7 @@
 //! methods differ in their number of inputs because burn's autodiff wants that number as a type.
 
 use crate::node::{Node, View};
+use crate::pool;
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
@@ -43,10 +44,12 @@ pub trait NodeKernels: Backend {
     /// The gradient of each needed input. `inputs` and `output` are what the node asked to keep.
     fn backward(
         node: &Node,
-        saved: &Saved<Self>,
+        saved: Saved<Self>,
         dy: FloatTensor<Self>,
         needed: &[bool],
     ) -> Vec<Option<FloatTensor<Self>>>;
+    /// Takes a tensor that is no longer needed, whose memory may be used again.
+    fn recycle(tensor: FloatTensor<Self>);
 }
 
 /// What a node keeps for its backward pass.
@@ -64,7 +67,7 @@ impl<B: Backend> Clone for Saved<B> {
 }
 
 /// The dense values of a tensor; a view is copied first.
-fn dense(t: &FlexTensor) -> FlexTensor {
+fn dense(t: FlexTensor) -> FlexTensor {
     t.to_contiguous()
 }
 
@@ -73,34 +76,36 @@ fn tensor(values: Vec<f32>, shape: Vec<usize>) -> FlexTensor {
     FlexTensor::new(burn::tensor::Bytes::from_elems(values), layout, DType::F32)
 }
 
+/// The values of a tensor that was kept, else none.
+fn values(t: &Option<FlexTensor>) -> &[f32] {
+    t.as_ref().map(FlexTensor::storage::<f32>).unwrap_or(&[])
+}
+
 impl NodeKernels for Flex {
     fn forward(node: &Node, inputs: &[FlexTensor]) -> FlexTensor {
-        let inputs: Vec<FlexTensor> = inputs.iter().map(dense).collect();
+        let inputs: Vec<FlexTensor> = inputs.iter().cloned().map(dense).collect();
         let views: Vec<View> =
             inputs.iter().map(|t| View { shape: t.layout().shape(), values: t.storage::<f32>() }).collect();
         let (values, shape) = node.forward(&views);
         tensor(values, shape)
     }
 
-    fn backward(
-        node: &Node,
-        saved: &Saved<Self>,
-        dy: FlexTensor,
-        needed: &[bool],
-    ) -> Vec<Option<FlexTensor>> {
-        let empty: &[f32] = &[];
-        let inputs: Vec<Option<FlexTensor>> = saved.inputs.iter().map(|t| t.as_ref().map(dense)).collect();
-        let views: Vec<View> = inputs
-            .iter()
-            .zip(&saved.shapes)
-            .map(|(t, shape)| View { shape, values: t.as_ref().map_or(empty, |t| t.storage::<f32>()) })
-            .collect();
-        let output = saved.output.as_ref().map(dense);
-        let output = output.as_ref().map_or(empty, |t| t.storage::<f32>());
-        let dy = dense(&dy);
-        let gradients = node.backward(&views, output, dy.storage::<f32>(), needed);
-        let shaped = gradients.into_iter().zip(&saved.shapes);
-        shaped.map(|(g, shape)| g.map(|g| tensor(g, shape.clone()))).collect()
+    fn backward(node: &Node, saved: Saved<Self>, dy: FlexTensor, needed: &[bool]) -> Vec<Option<FlexTensor>> {
+        let Saved { inputs, shapes, output } = saved;
+        let inputs: Vec<Option<FlexTensor>> = inputs.into_iter().map(|t| t.map(dense)).collect();
+        let (output, dy) = (output.map(dense), dense(dy));
+        let views: Vec<View> =
+            inputs.iter().zip(&shapes).map(|(t, shape)| View { shape, values: values(t) }).collect();
+        let gradients = node.backward(&views, values(&output), dy.storage::<f32>(), needed);
+        inputs.into_iter().chain([output, Some(dy)]).flatten().for_each(Self::recycle);
+        gradients.into_iter().zip(shapes).map(|(g, shape)| g.map(|g| tensor(g, shape))).collect()
+    }
+
+    fn recycle(tensor: FlexTensor) {
+        // Whoever holds it too still needs it, and recycles it later.
+        if tensor.is_unique() && tensor.is_contiguous() {
+            pool::give(tensor.into_data().try_into_vec().unwrap_or_default());
+        }
     }
 }
 
@@ -131,7 +136,7 @@ impl<B: NodeKernels, const N: usize> Backward<B, N> for Step {
         let dy = grads.consume::<B>(&ops.node);
         let parents: Vec<Option<NodeId>> = ops.parents.iter().map(|p| p.as_ref().map(|p| p.id)).collect();
         let needed: Vec<bool> = parents.iter().map(Option::is_some).collect();
-        for (id, gradient) in parents.into_iter().zip(B::backward(&node, &saved, dy, &needed)) {
+        for (id, gradient) in parents.into_iter().zip(B::backward(&node, saved, dy, &needed)) {
             if let (Some(id), Some(gradient)) = (id, gradient) {
                 grads.register::<B>(id, gradient);
             }
@@ -151,15 +156,24 @@ fn tracked<B: NodeKernels, C: CheckpointStrategy, const N: usize>(
     match Backward::<B, N>::prepare::<C>(Step, guards).compute_bound().stateful() {
         OpsKind::Tracked(prep) => {
             let shapes = plain.iter().map(|t| t.shape().to_vec()).collect();
-            let inputs = plain.into_iter().enumerate().map(|(i, t)| node.keeps_input(i).then_some(t));
+            let keep = |(i, t)| {
+                if node.keeps_input(i) {
+                    return Some(t);
+                }
+                B::recycle(t);
+                None
+            };
             let saved = Saved {
-                inputs: inputs.collect(),
+                inputs: plain.into_iter().enumerate().map(keep).collect(),
                 shapes,
                 output: node.keeps_output().then(|| output.clone()),
             };
             prep.finish((node, saved), output)
         }
-        OpsKind::UnTracked(prep) => prep.finish(output),
+        OpsKind::UnTracked(prep) => {
+            plain.into_iter().for_each(B::recycle);
+            prep.finish(output)
+        }
     }
 }
 

@@ -10,6 +10,8 @@ mod elementwise;
 mod extension;
 mod net;
 mod node;
+mod plain;
+mod pool;
 
 pub use batch_norm::Moments;
 pub use extension::{NodeKernels, NodeOps, Saved};

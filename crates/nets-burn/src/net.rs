@@ -2,6 +2,8 @@
 
 use crate::extension::{Raw, run};
 use crate::node::{Node, Statistics};
+use crate::plain::{self, Batch};
+use crate::pool::Kept;
 use crate::{Error, Result};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
@@ -18,10 +20,10 @@ pub enum Value {
 }
 
 impl Value {
-    fn raw(&self) -> Raw {
+    fn into_raw(self) -> Raw {
         match self {
-            Self::Map(t) => t.clone().into_dispatch(),
-            Self::Flat(t) => t.clone().into_dispatch(),
+            Self::Map(t) => t.into_dispatch(),
+            Self::Flat(t) => t.into_dispatch(),
         }
     }
 
@@ -51,17 +53,24 @@ impl Value {
 }
 
 /// Moments of the batch, by the layer that normalised with them.
-type Seen = Vec<(usize, Statistics)>;
+type Seen = Vec<(usize, Moments)>;
+
+enum Moments {
+    /// Of our own kernel.
+    Here(Statistics),
+    /// On another device.
+    There(Box<Batch>),
+}
 
 /// Parameters of one layer; which ones there are follows from its operation.
 #[derive(Module, Debug)]
-struct LayerParams {
-    kernel: Option<Param<Tensor<5>>>,
-    matrix: Option<Param<Tensor<2>>>,
-    scale: Option<Param<Tensor<1>>>,
-    bias: Option<Param<Tensor<1>>>,
-    running_mean: Option<Param<Tensor<1>>>,
-    running_var: Option<Param<Tensor<1>>>,
+pub(crate) struct LayerParams {
+    pub(crate) kernel: Option<Param<Tensor<5>>>,
+    pub(crate) matrix: Option<Param<Tensor<2>>>,
+    pub(crate) scale: Option<Param<Tensor<1>>>,
+    pub(crate) bias: Option<Param<Tensor<1>>>,
+    pub(crate) running_mean: Option<Param<Tensor<1>>>,
+    pub(crate) running_var: Option<Param<Tensor<1>>>,
 }
 
 /// The graph as it is run: where inputs come from, and which rectifier is done by its producer.
@@ -104,6 +113,11 @@ pub struct Net {
     layers: Vec<LayerParams>,
     #[module(skip)]
     plan: Plan,
+    /// Whether the layers are burn's own operations, as on any device but the CPU.
+    #[module(skip)]
+    pub(crate) plain: bool,
+    #[module(skip)]
+    kept: Kept,
 }
 
 fn parameter<const D: usize>(
@@ -124,7 +138,7 @@ fn parameter<const D: usize>(
 
 impl Net {
     /// The network `spec` with `weights` on `device`; `Device::flex().autodiff()` to train,
-    /// `Device::flex()` to run.
+    /// `Device::flex()` to run. On any other device than the CPU its layers are burn's own operations.
     ///
     /// # Errors
     /// [`Error::Net`] when the graph is invalid or the weights are not its.
@@ -142,7 +156,8 @@ impl Net {
             })
         };
         let layers = spec.layers.iter().map(|l| of(&l.name)).collect::<Result<_>>()?;
-        Ok(Self { layers, plan })
+        let plain = device.clone().without_autodiff() != Device::flex();
+        Ok(Self { layers, plan, plain, kept: Kept::new() })
     }
 
     /// The graph.
@@ -202,8 +217,21 @@ impl Net {
     ) -> Result<Vec<Value>> {
         let (outputs, seen) = self.run(image, features, true)?;
         for (i, seen) in seen {
-            let Some(seen) = seen.get() else { continue };
             let p = &mut self.layers[i];
+            let seen = match &seen {
+                Moments::Here(seen) => seen.get(),
+                Moments::There(batch) => {
+                    for (running, batch) in
+                        [(&mut p.running_mean, &batch.mean), (&mut p.running_var, &batch.unbiased)]
+                    {
+                        let Some(param) = running else { continue };
+                        let moved = param.val() * (1.0 - momentum) + batch.clone() * momentum;
+                        *param = Param::initialized(param.id, moved.detach());
+                    }
+                    None
+                }
+            };
+            let Some(seen) = seen else { continue };
             for (running, batch) in
                 [(&mut p.running_mean, seen.mean()), (&mut p.running_var, seen.unbiased())]
             {
@@ -270,6 +298,7 @@ impl Net {
 
     fn run(&self, image: Tensor<5>, features: Option<Tensor<2>>, train: bool) -> Result<(Vec<Value>, Seen)> {
         let plan = &self.plan;
+        let image = if self.plain { plain::channels_first(image) } else { image };
         let mut seen = Seen::new();
         let mut left = self.readers();
         let mut values: Vec<Option<Value>> = vec![None; plan.spec.layers.len()];
@@ -289,9 +318,18 @@ impl Net {
                     }
                 });
             }
-            values[i] = Some(self.layer(i, inputs, train, &mut seen)?);
+            values[i] = Some(if self.plain {
+                let mut batch = None;
+                let value =
+                    plain::layer(&plan.spec.layers[i].op, &self.layers[i], inputs, train, &mut batch)?;
+                seen.extend(batch.map(|b| (i, Moments::There(Box::new(b)))));
+                value
+            } else {
+                self.layer(i, inputs, train, &mut seen)?
+            });
         }
-        let outputs = plan.outputs.iter().map(|&i| values[i].clone());
+        let last = |v: Value| if self.plain { plain::channels_last(v) } else { v };
+        let outputs = plan.outputs.iter().map(|&i| values[i].clone().map(last));
         let outputs: Option<Vec<Value>> = outputs.collect();
         Ok((outputs.ok_or_else(|| Error::Input("an output is missing".into()))?, seen))
     }
@@ -312,7 +350,10 @@ impl Net {
         let (layer, p) = (&self.plan.spec.layers[i], &self.layers[i]);
         let relu = self.plan.rectified[i];
         let flat = inputs.iter().all(|v| matches!(v, Value::Flat(_)));
-        let raw: Vec<Raw> = inputs.iter().map(Value::raw).collect();
+        if self.plan.done[i] {
+            return inputs.pop().ok_or_else(|| Error::Input("a rectifier has no input".into()));
+        }
+        let raw: Vec<Raw> = inputs.into_iter().map(Value::into_raw).collect();
         let missing = || Error::Input(format!("layer `{}` lacks a tensor", layer.name));
         let param1 = |p: &Option<Param<Tensor<1>>>| Ok::<_, Error>(p.as_ref().ok_or_else(missing)?.val());
         let with = |mut raw: Vec<Raw>, more: Vec<Option<Raw>>| {
@@ -331,7 +372,7 @@ impl Net {
             Op::UpConv { .. } => Value::Map(run(Node::UpConv, with(raw, vec![kernel, bias]))),
             Op::BatchNorm { eps } if train => {
                 let statistics = Statistics::default();
-                seen.push((i, statistics.clone()));
+                seen.push((i, Moments::Here(statistics.clone())));
                 let node = Node::BatchNorm { eps: *eps as f32, relu, seen: statistics };
                 Value::Map(run(node, with(raw, vec![scale, bias])))
             }
@@ -342,7 +383,6 @@ impl Net {
                 let more = vec![Some(scale.into_dispatch()), Some(shift.into_dispatch())];
                 Value::Map(run(Node::Affine { relu }, with(raw, more)))
             }
-            Op::Relu if self.plan.done[i] => inputs.pop().ok_or_else(missing)?,
             Op::Relu if flat => Value::Flat(run(Node::Relu, raw)),
             Op::Relu => Value::Map(run(Node::Relu, raw)),
             Op::PRelu if flat => Value::Flat(run(Node::PRelu, with(raw, vec![scale]))),
@@ -374,7 +414,7 @@ fn join(first: Vec<Raw>, rest: Vec<Raw>, flat: bool) -> Value {
         return value;
     }
     let mut parts = rest.into_iter();
-    let mut next = vec![value.raw()];
+    let mut next = vec![value.into_raw()];
     next.extend(parts.by_ref().take(3));
     join(next, parts.collect(), flat)
 }
