@@ -136,8 +136,13 @@ fn winograd_in_several_jobs() {
     check_winograd(conv(1, [0, 1, 1]), s(23, 1, 30, 31, 40), 3);
 }
 
+/// Cases of a random test; PROPTEST_CASES can make them fewer, for a checker that is slow.
+fn cases(most: u32) -> u32 {
+    ProptestConfig::default().cases.min(most)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(60), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_winograd(
@@ -186,7 +191,7 @@ fn up_convolution_is_the_transpose_of_a_stride_2_convolution() {
     let (x, gy, w) = (values(xs.len(), 1), values(ys.len(), 2), values(9 * 5 * 8, 3));
     let wide = |v: &[f32]| v.iter().map(|v| f64::from(*v)).collect::<Vec<_>>();
 
-    let (mut y, mut transposed) = (vec![0.0; ys.len()], vec![0.0; ys.len()]);
+    let (mut y, mut transposed) = (vec![f32::NAN; ys.len()], vec![f32::NAN; ys.len()]);
     up.forward(isa, &x, xs, &up.pack(&w), &Finish::default(), &mut y);
     down.input_gradient(isa, &x, ys, &w, &mut transposed);
     close(&y, &wide(&transposed));
@@ -199,7 +204,7 @@ fn up_convolution_is_the_transpose_of_a_stride_2_convolution() {
     };
     close(&y, &transposed.iter().enumerate().map(finished).collect::<Vec<_>>());
 
-    let (mut gx, mut forward) = (vec![0.0; xs.len()], vec![0.0; xs.len()]);
+    let (mut gx, mut forward) = (vec![f32::NAN; xs.len()], vec![f32::NAN; xs.len()]);
     up.input_gradient(isa, &gy, xs, &w, &mut gx);
     down.forward(isa, &gy, ys, &down.pack(&w), &Finish::default(), &mut forward);
     close(&gx, &wide(&forward));

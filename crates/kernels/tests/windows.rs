@@ -37,8 +37,13 @@ fn winners(pool: &MaxPool, x: &[f32], xs: Shape) -> Vec<usize> {
     (0..ys.len()).map(cell).collect()
 }
 
+/// Cases of a random test; PROPTEST_CASES can make them fewer, for a checker that is slow.
+fn cases(most: u32) -> u32 {
+    ProptestConfig::default().cases.min(most)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 80, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(80), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_maximum(
