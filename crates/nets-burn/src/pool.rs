@@ -21,7 +21,34 @@ struct Shelf {
     lent: usize,
 }
 
-static POOL: Mutex<Pool> = Mutex::new(Pool { networks: 0, shelves: BTreeMap::new() });
+impl Pool {
+    const fn new() -> Self {
+        Self { networks: 0, shelves: BTreeMap::new() }
+    }
+
+    fn take(&mut self, n: usize) -> Option<Vec<f32>> {
+        let shelf = self.shelves.entry(n).or_default();
+        shelf.lent += 1;
+        shelf.kept.pop()
+    }
+
+    fn give(&mut self, values: Vec<f32>) {
+        let wanted = self.networks > 0;
+        if let Some(shelf) = self.shelves.get_mut(&values.len()).filter(|s| wanted && s.lent > 0) {
+            shelf.lent -= 1;
+            shelf.kept.push(values);
+        }
+    }
+
+    fn leave(&mut self) {
+        self.networks -= 1;
+        if self.networks == 0 {
+            self.shelves.clear();
+        }
+    }
+}
+
+static POOL: Mutex<Pool> = Mutex::new(Pool::new());
 
 fn pool() -> MutexGuard<'static, Pool> {
     POOL.lock().unwrap_or_else(PoisonError::into_inner)
@@ -29,23 +56,14 @@ fn pool() -> MutexGuard<'static, Pool> {
 
 /// A vector of `n` floats of any value, to be overwritten whole.
 pub(crate) fn take(n: usize) -> Vec<f32> {
-    let mut kept = None;
-    if n >= LARGE {
-        let mut pool = pool();
-        let shelf = pool.shelves.entry(n).or_default();
-        shelf.lent += 1;
-        kept = shelf.kept.pop();
-    }
+    let kept = if n < LARGE { None } else { pool().take(n) };
     kept.unwrap_or_else(|| vec![0.0; n])
 }
 
 /// Keeps a vector that is no longer needed, as long as there is a network that asks for such.
 pub(crate) fn give(values: Vec<f32>) {
-    let mut pool = pool();
-    let wanted = pool.networks > 0;
-    if let Some(shelf) = pool.shelves.get_mut(&values.len()).filter(|s| wanted && s.lent > 0) {
-        shelf.lent -= 1;
-        shelf.kept.push(values);
+    if values.len() >= LARGE {
+        pool().give(values);
     }
 }
 
@@ -65,11 +83,7 @@ impl Kept {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        let mut pool = pool();
-        pool.networks -= 1;
-        if pool.networks == 0 {
-            pool.shelves.clear();
-        }
+        pool().leave();
     }
 }
 
@@ -79,21 +93,14 @@ mod tests {
 
     #[test]
     fn a_buffer_comes_back_while_there_is_a_network_and_is_freed_after_it() {
-        let network = Kept::new();
-        let kept = |n: usize| pool().shelves.get(&n).map_or(0, |s| s.kept.len());
-        let mut buffer = take(LARGE + 1);
-        buffer[3] = 7.0;
-        give(buffer);
-        let again = take(LARGE + 1);
-        assert_eq!((again.len(), again[3]), (LARGE + 1, 7.0));
-        give(again);
-        give(vec![1.0; LARGE + 1]);
-        assert_eq!(kept(LARGE + 1), 1, "one was asked for");
-        give(take(LARGE - 1));
-        assert_eq!(kept(LARGE - 1), 0, "small ones are not kept");
-        drop(network);
-        assert_eq!(kept(LARGE + 1), 0);
-        give(take(LARGE + 1));
-        assert_eq!(kept(LARGE + 1), 0, "nobody would use it");
+        let mut pool = Pool { networks: 1, ..Pool::new() };
+        assert_eq!(pool.take(3), None);
+        pool.give(vec![7.0; 3]);
+        pool.give(vec![8.0; 3]);
+        assert_eq!(pool.take(3), Some(vec![7.0; 3]));
+        assert_eq!(pool.take(3), None, "one was lent, so one was kept");
+        pool.give(vec![9.0; 3]);
+        pool.leave();
+        assert_eq!(pool.take(3), None, "nobody would use it");
     }
 }
