@@ -3,7 +3,7 @@
 //! The detector at widths 8..64 with first weights (head weights times 30, so that logits spread
 //! by about 1) on 112^3 voxels of blobs and noise, tiles of 56.
 
-use pleura_nets::{Executor, Result, Tensor, Tiling, Weights, specs};
+use pleura_nets::{Executor, Result, Tensor, Tiling, Wanted, Weights, specs};
 use pleura_volume::NoProgress;
 
 const EDGE: usize = 112;
@@ -35,7 +35,11 @@ fn main() -> Result<()> {
     }
     let net = Executor::new(&spec, &weights)?;
     let (x, size) = (input(), [EDGE; 3]);
-    let run = |tile, halo| net.run_tiled(&x, size, Tiling { tile: [tile; 3], halo: [halo; 3] }, &NoProgress);
+    let wanted = Wanted::everywhere(&spec.outputs);
+    let run = |tile, halo| {
+        let tiling = Tiling { tile: [tile; 3], halo: [halo; 3] };
+        net.run_tiled(&x, size, tiling, &wanted, &NoProgress)
+    };
     let whole = run(EDGE, 0)?;
     for halo in [0, 8, 16, 24, 32, 48] {
         println!("halo {halo}: largest and mean difference, in standard deviations");

@@ -15,6 +15,16 @@ pub struct Executor {
     steps: Vec<Step>,
     ready: Vec<Ready>,
     kept: Mutex<Workspace>,
+    elsewhere: Option<Box<dyn Forward>>,
+}
+
+/// A place to run a network other than the kernels of the CPU: a graphics card.
+pub trait Forward: Send + Sync {
+    /// All outputs in the spec's order, shaped as by [`Executor::run`]. The feed fits the network.
+    ///
+    /// # Errors
+    /// [`NetsError::Input`] when the place fails.
+    fn forward(&self, feed: Feed) -> Result<Vec<Tensor>>;
 }
 
 /// Buffers kept from one run to the next.
@@ -24,12 +34,14 @@ pub(crate) struct Workspace {
 }
 
 /// What is fed in.
-#[derive(Clone, Copy)]
-pub(crate) struct Feed<'a> {
-    pub(crate) x: &'a [f32],
+#[derive(Debug, Clone, Copy)]
+pub struct Feed<'a> {
+    /// Images `[n, d, h, w, c]`.
+    pub x: &'a [f32],
     /// `[n, d, h, w]`.
-    pub(crate) size: [usize; 4],
-    pub(crate) features: Option<&'a [f32]>,
+    pub size: [usize; 4],
+    /// `[n, f]`, where the network takes them.
+    pub features: Option<&'a [f32]>,
 }
 
 impl Executor {
@@ -41,7 +53,12 @@ impl Executor {
         weights.check(spec)?;
         let steps = steps(spec, weights)?;
         let ready = steps.iter().map(ops::prepare).collect();
-        Ok(Self { spec: spec.clone(), steps, ready, kept: Mutex::default() })
+        Ok(Self { spec: spec.clone(), steps, ready, kept: Mutex::default(), elsewhere: None })
+    }
+
+    /// Runs the network there from now on. Tiles stay as they are planned for the CPU.
+    pub fn run_on(&mut self, place: Box<dyn Forward>) {
+        self.elsewhere = Some(place);
     }
 
     /// The network it runs.
@@ -127,6 +144,9 @@ impl Executor {
         let [n, d, h, w] = feed.size;
         let shapes = self.spec.shapes([d, h, w])?;
         let outputs = self.selected(names)?;
+        if let Some(place) = &self.elsewhere {
+            return self.chosen(place.forward(feed)?, names);
+        }
         let plan = Plan::new(&self.steps, &shapes, &outputs);
         space.slots.resize_with(plan.sizes.len().max(space.slots.len()), Vec::new);
         for &s in &plan.order {
@@ -137,6 +157,17 @@ impl Executor {
             Tensor { shape: shapes[o].batched(n), data: space.slots[plan.slot[o]][..len].to_vec() }
         };
         Ok(outputs.iter().map(take).collect())
+    }
+
+    /// The outputs `names` out of all.
+    fn chosen(&self, all: Vec<Tensor>, names: &[&str]) -> Result<Vec<Tensor>> {
+        let mut all: Vec<Option<Tensor>> = all.into_iter().map(Some).collect();
+        let mut take = |name: &&str| {
+            let at = self.spec.outputs.iter().position(|o| o == name);
+            at.and_then(|i| all.get_mut(i)?.take())
+        };
+        let taken: Option<Vec<Tensor>> = names.iter().map(&mut take).collect();
+        taken.ok_or_else(|| NetsError::Input(format!("network `{}` gave too few outputs", self.spec.name)))
     }
 
     fn check(&self, feed: Feed) -> Result<()> {

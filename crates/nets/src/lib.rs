@@ -21,7 +21,7 @@ mod tiled;
 mod weights;
 
 pub use error::{NetsError, Result};
-pub use exec::Executor;
+pub use exec::{Executor, Feed, Forward};
 pub use manifest::{
     AnchorSpec, Calibration, InputRecipe, Interpolation, ModelManifest, PatchRecipe, Preprocessing,
     ProposalRecipe, Role,
@@ -29,5 +29,5 @@ pub use manifest::{
 pub use model::{FORMAT, Model, Precision};
 pub use shape::{Shape, Source};
 pub use spec::{Layer, NetSpec, Op};
-pub use tiled::Tiling;
+pub use tiled::{Tiling, Wanted};
 pub use weights::{Tensor, Weights};

@@ -22,6 +22,31 @@ pub struct Tiling {
     pub halo: [usize; 3],
 }
 
+/// An output of a volume, and where it is wanted.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// Its name.
+    pub output: &'a str,
+    /// Cells of the volume `[d, h, w]`, those wanted not 0; `None` for all. Tiles that keep none of them are
+    /// computed without the layers that only this output needs.
+    pub mask: Option<&'a [u8]>,
+}
+
+impl<'a> Wanted<'a> {
+    /// Outputs wanted in every cell.
+    pub fn everywhere<S: AsRef<str>>(outputs: &'a [S]) -> Vec<Self> {
+        outputs.iter().map(|o| Self { output: o.as_ref(), mask: None }).collect()
+    }
+
+    /// Whether a tile keeps a cell where it is wanted.
+    fn in_tile(&self, [_, sh, sw]: [usize; 3], kept: [[usize; 2]; 3]) -> bool {
+        let Some(mask) = self.mask else { return true };
+        let rows = |z: usize| (kept[1][0]..kept[1][1]).map(move |y| (z * sh + y) * sw);
+        let mut starts = (kept[0][0]..kept[0][1]).flat_map(rows);
+        starts.any(|start| mask[start + kept[2][0]..start + kept[2][1]].iter().any(|&m| m != 0))
+    }
+}
+
 /// One axis of a volume cut into parts: `(seen from, seen to, kept from, kept to)`.
 fn cuts(size: usize, tile: usize, halo: usize) -> Vec<[usize; 4]> {
     (0..size)
@@ -34,27 +59,29 @@ fn cuts(size: usize, tile: usize, halo: usize) -> Vec<[usize; 4]> {
 }
 
 impl Executor {
-    /// All outputs for a volume `x` of one channel and `size` depth, height, width, as
-    /// `[1, ceil(d / s), ceil(h / s), ceil(w / s), c]`, s being each output's stride.
+    /// The outputs `wanted` for a volume `x` of one channel and `size` depth, height, width, in their order, as
+    /// `[1, ceil(d / s), ceil(h / s), ceil(w / s), c]`, s being each output's stride. In tiles where an output is
+    /// not wanted it is minus infinity: as a logit, a probability of 0.
     ///
     /// The volume is padded with zeros to a multiple of the network's total stride.
     ///
     /// # Errors
-    /// [`NetsError::Input`] when lengths do not match or the network is not one that maps a volume
-    /// to maps; [`NetsError::Cancelled`] when `progress` says so between two tiles.
+    /// [`NetsError::Input`] when lengths do not match, for a name that is no output, or when the network is not
+    /// one that maps a volume to maps; [`NetsError::Cancelled`] when `progress` says so between two tiles.
     pub fn run_tiled(
         &self,
         x: &[f32],
         size: [usize; 3],
         tiling: Tiling,
+        wanted: &[Wanted],
         progress: &dyn Progress,
     ) -> Result<Vec<Tensor>> {
-        let names: Vec<&str> = self.spec.outputs.iter().map(String::as_str).collect();
         let total = self.spec.total_stride()?;
         if self.spec.channels != 1
             || self.spec.features != 0
             || x.len() != size.iter().product::<usize>()
             || x.is_empty()
+            || wanted.iter().any(|w| w.mask.is_some_and(|m| m.len() != x.len()))
         {
             let what = format!("{} values for a volume of {size:?} voxels of one channel", x.len());
             return Err(NetsError::Input(what));
@@ -62,7 +89,8 @@ impl Executor {
         let up = |v: usize, a: usize| v.div_ceil(total[a]) * total[a];
         let axis = |a: usize| cuts(up(size[a], a), up(tiling.tile[a].max(1), a), up(tiling.halo[a], a));
         let (zs, ys, xs) = (axis(0), axis(1), axis(2));
-        let mut stitched = self.stitches(size)?;
+        let names: Vec<&str> = wanted.iter().map(|w| w.output).collect();
+        let mut stitched = self.stitches(size, &self.selected(&names)?)?;
         let mut space = Workspace::default();
         progress.stage("network", (zs.len() * ys.len() * xs.len()) as u64);
         let mut done = 0;
@@ -73,11 +101,15 @@ impl Executor {
                         return Err(Cancelled.into());
                     }
                     let cut = [*z, *y, *x_cut];
+                    let kept = std::array::from_fn(|a| [cut[a][2].min(size[a]), cut[a][3].min(size[a])]);
+                    let here: Vec<bool> = wanted.iter().map(|w| w.in_tile(size, kept)).collect();
+                    let names: Vec<&str> = names.iter().zip(&here).filter(|n| *n.1).map(|n| *n.0).collect();
                     let part = crop(x, size, cut);
                     let [d, h, w] = cut.map(|c| c[1] - c[0]);
                     let feed = Feed { x: &part, size: [1, d, h, w], features: None };
                     let results = self.run_in(feed, &names, &mut space)?;
-                    for (stitch, result) in stitched.iter_mut().zip(&results) {
+                    let stitches = stitched.iter_mut().zip(&here).filter(|s| *s.1);
+                    for ((stitch, _), result) in stitches.zip(&results) {
                         stitch.put(result, cut)?;
                     }
                     done += 1;
@@ -107,8 +139,8 @@ impl Executor {
         Ok(Tiling { tile: total, halo })
     }
 
-    /// Empty outputs for a volume of `size`.
-    fn stitches(&self, size: [usize; 3]) -> Result<Vec<Stitch>> {
+    /// Outputs (places of layers) for a volume of `size`, yet to be filled.
+    fn stitches(&self, size: [usize; 3], outputs: &[usize]) -> Result<Vec<Stitch>> {
         let total = self.spec.total_stride()?;
         let strides = self.spec.strides()?;
         let shapes = self.spec.shapes(total)?;
@@ -117,14 +149,14 @@ impl Executor {
                 if (0..3).all(|a| least[a] * stride[a] == total[a]) =>
             {
                 let [d, h, w]: [usize; 3] = std::array::from_fn(|a| size[a].div_ceil(stride[a]));
-                Ok(Stitch { stride, whole: Tensor::filled(vec![1, d, h, w, channels], 0.0) })
+                Ok(Stitch { stride, whole: Tensor::filled(vec![1, d, h, w, channels], f32::NEG_INFINITY) })
             }
             _ => Err(NetsError::Input(format!(
                 "outputs of network `{}` are not maps to stitch",
                 self.spec.name
             ))),
         };
-        self.spec.output_places()?.iter().map(one).collect()
+        outputs.iter().map(one).collect()
     }
 }
 

@@ -4,7 +4,9 @@
 mod common;
 
 use common::{difference, features, formula_weights, image, interpret};
-use pleura_nets::{Executor, Layer, NetSpec, NetsError, Op, Shape, Tensor, Tiling, Weights, specs};
+use pleura_nets::{
+    Executor, Feed, Forward, Layer, NetSpec, NetsError, Op, Shape, Tensor, Tiling, Wanted, Weights, specs,
+};
 use pleura_volume::{NoProgress, Progress};
 use proptest::prelude::*;
 
@@ -200,7 +202,8 @@ fn tiles_with_enough_halo_equal_the_whole() {
     let net = Executor::new(&spec, &formula_weights(&spec)).unwrap();
     let size = [21, 18, 30];
     let x = image(21 * 18 * 30);
-    let run = |tile, halo| net.run_tiled(&x, size, Tiling { tile, halo }, &NoProgress).unwrap();
+    let wanted = Wanted::everywhere(&spec.outputs);
+    let run = |tile, halo| net.run_tiled(&x, size, Tiling { tile, halo }, &wanted, &NoProgress).unwrap();
     let whole = run([64; 3], [0; 3]);
     assert_eq!(whole[0].shape, [1, 21, 18, 30, 6]);
     assert_eq!(whole[1].shape, [1, 11, 9, 15, 8]);
@@ -211,11 +214,59 @@ fn tiles_with_enough_halo_equal_the_whole() {
 }
 
 #[test]
+fn outputs_come_where_they_are_wanted_only() {
+    let spec = shallow();
+    let net = Executor::new(&spec, &formula_weights(&spec)).unwrap();
+    let (size, tiling) = ([16, 8, 8], Tiling { tile: [8; 3], halo: [8; 3] });
+    let x = image(16 * 8 * 8);
+    let all = net.run_tiled(&x, size, tiling, &Wanted::everywhere(&spec.outputs), &NoProgress).unwrap();
+    // One cell of the second of two tiles.
+    let mut mask = vec![0; 16 * 8 * 8];
+    mask[(9 * 8 + 7) * 8 + 7] = 1;
+    let wanted = [Wanted { output: "relu", mask: None }, Wanted { output: "sum", mask: Some(&mask) }];
+    let some = net.run_tiled(&x, size, tiling, &wanted, &NoProgress).unwrap();
+    assert_eq!(some[0], all[1]);
+    let half = 8 * 8 * 8 * 6;
+    assert!(some[1].data[..half].iter().all(|v| *v == f32::NEG_INFINITY));
+    assert_eq!(some[1].data[half..], all[0].data[half..]);
+    let unknown = [Wanted { output: "deep", mask: None }];
+    assert!(matches!(net.run_tiled(&x, size, tiling, &unknown, &NoProgress), Err(NetsError::Input(_))));
+}
+
+/// Adds up its image, in place of a graphics card.
+struct Elsewhere;
+
+impl Forward for Elsewhere {
+    fn forward(&self, feed: Feed) -> pleura_nets::Result<Vec<Tensor>> {
+        let sum = feed.x.iter().sum::<f32>();
+        Ok(vec![Tensor::filled(vec![1, 8, 8, 8, 6], sum), Tensor::filled(vec![1, 4, 4, 4, 8], -sum)])
+    }
+}
+
+#[test]
+fn another_place_runs_what_the_executor_is_asked_for() {
+    let spec = shallow();
+    let mut net = Executor::new(&spec, &formula_weights(&spec)).unwrap();
+    net.run_on(Box::new(Elsewhere));
+    let x = vec![0.5; 16 * 8 * 8];
+    let outputs = net.run_selected(&x[..512], [1, 8, 8, 8], None, &["relu"]).unwrap();
+    assert_eq!(outputs, [Tensor::filled(vec![1, 4, 4, 4, 8], -256.0)]);
+    // Tile by tile, and what does not fit the network is refused before.
+    let tiling = Tiling { tile: [8; 3], halo: [0; 3] };
+    let wanted = Wanted::everywhere(&spec.outputs);
+    let tiled = net.run_tiled(&x, [16, 8, 8], tiling, &wanted, &NoProgress).unwrap();
+    assert_eq!(tiled[0], Tensor::filled(vec![1, 16, 8, 8, 6], 256.0));
+    assert!(matches!(net.run(&x[..511], [1, 8, 8, 8], None), Err(NetsError::Input(_))));
+}
+
+#[test]
 fn one_tile_is_the_padded_volume() {
     let spec = shallow();
     let net = Executor::new(&spec, &formula_weights(&spec)).unwrap();
     let x = image(5 * 4 * 3);
-    let tiled = net.run_tiled(&x, [5, 4, 3], Tiling { tile: [64; 3], halo: [16; 3] }, &NoProgress).unwrap();
+    let wanted = Wanted::everywhere(&spec.outputs);
+    let tiling = Tiling { tile: [64; 3], halo: [16; 3] };
+    let tiled = net.run_tiled(&x, [5, 4, 3], tiling, &wanted, &NoProgress).unwrap();
     let mut padded = vec![0.0; 6 * 4 * 4];
     for (i, v) in x.iter().enumerate() {
         padded[(i / 12 * 4 + i / 3 % 4) * 4 + i % 3] = *v;
@@ -242,7 +293,8 @@ fn a_cancelled_run_says_so() {
     }
     let spec = shallow();
     let net = Executor::new(&spec, &formula_weights(&spec)).unwrap();
-    let stopped = net.run_tiled(&image(8), [2; 3], Tiling { tile: [8; 3], halo: [0; 3] }, &Stop);
+    let wanted = Wanted::everywhere(&spec.outputs);
+    let stopped = net.run_tiled(&image(8), [2; 3], Tiling { tile: [8; 3], halo: [0; 3] }, &wanted, &Stop);
     assert!(matches!(stopped, Err(NetsError::Cancelled(_))));
 }
 

@@ -5,9 +5,10 @@ use crate::models::LoadedDetector;
 use pleura_lungs::RIGHT;
 use pleura_nets::boxes::{proposals, sigmoid};
 use pleura_nets::specs::{OBJECTNESS, OFFSETS, VOXEL};
-use pleura_nets::{InputRecipe, Interpolation, NetsError, Tensor};
+use pleura_nets::{InputRecipe, Interpolation, Wanted};
 use pleura_volume::{
-    Box3, Geometry, Mask, Progress, Volume, VoxelBox, resample_linear_f32, resample_mean, resample_nearest,
+    Box3, Geometry, Mask, Progress, Structuring, Volume, VoxelBox, dilate, resample_linear_f32,
+    resample_mean, resample_nearest,
 };
 use rayon::prelude::*;
 
@@ -99,7 +100,7 @@ pub struct DetectorOutput {
     pub proposals: Vec<(Box3, f32)>,
     /// Box offsets of every anchor, in the order of `pleura_nets::boxes::anchor_boxes`.
     pub offsets: Vec<f32>,
-    /// Probability of infection on the detector's grid.
+    /// Probability of infection on the detector's grid; 0 in tiles that hold no lung.
     pub infection: Volume<f32>,
 }
 
@@ -113,24 +114,52 @@ pub fn run_detector(
     detector: &LoadedDetector,
     progress: &dyn Progress,
 ) -> Result<Option<DetectorOutput>> {
-    let [sz, sy, sx] = detector.executor.spec().total_stride()?;
-    let Some(grid) = detector_grid(lungs, detector.spacing_mm, [sx, sy, sz]) else { return Ok(None) };
-    let cells = grid.size.iter().map(|&n| n as u128).product();
-    if cells > MOST_CELLS {
-        return Err(Error::TooLarge { cells, most: MOST_CELLS });
-    }
-    let channel = detector_input(volume, lungs, &grid, detector.interpolation, &detector.input)?;
-    let [nx, ny, nz] = grid.size;
-    let size = [nz, ny, nx];
-    let tiling = detector.executor.fitting_tile(size, HALO, DETECTOR_BYTES)?;
-    let mut outputs = detector.executor.run_tiled(&channel, size, tiling, progress)?;
-    drop(channel);
-    let names = &detector.executor.spec().outputs;
-    let mut output = |name: &str| taken(names, &mut outputs, name);
-    let (objectness, offsets, voxels) = (output(OBJECTNESS)?, output(OFFSETS)?, output(VOXEL)?);
+    let Some(grid) = grid(lungs, detector)? else { return Ok(None) };
+    // Infection is looked for in the lungs only.
+    let near = on_grid(lungs, &grid);
+    let heads = [everywhere(OBJECTNESS), everywhere(OFFSETS), Wanted { output: VOXEL, mask: Some(&near) }];
+    let [objectness, offsets, voxels] = run(volume, lungs, detector, &grid, heads, progress)?;
     let proposals = proposals(&objectness, &offsets, &detector.proposals, &grid)?;
     let infection = Volume { geometry: grid, data: voxels.into_par_iter().map(sigmoid).collect() };
     Ok(Some(DetectorOutput { proposals, offsets, infection }))
+}
+
+/// The detector's grid, not larger than fits into memory; `None` without lungs.
+fn grid(lungs: &Mask, detector: &LoadedDetector) -> Result<Option<Geometry>> {
+    let [sz, sy, sx] = detector.executor.spec().total_stride()?;
+    let grid = detector_grid(lungs, detector.spacing_mm, [sx, sy, sz]);
+    let cells = grid.iter().flat_map(|g| g.size).map(|n| n as u128).product();
+    if grid.is_some() && cells > MOST_CELLS {
+        return Err(Error::TooLarge { cells, most: MOST_CELLS });
+    }
+    Ok(grid)
+}
+
+/// Cells of the grid that hold lung or lie next to it: the map of the voxel head is interpolated there.
+fn on_grid(lungs: &Mask, grid: &Geometry) -> Vec<u8> {
+    dilate(&resample_nearest(lungs, grid), Structuring::Box { voxels: [3; 3] }).data
+}
+
+fn everywhere(output: &str) -> Wanted<'_> {
+    Wanted { output, mask: None }
+}
+
+/// Runs the layers that some heads of the detector need.
+fn run<const N: usize>(
+    volume: &Volume<i16>,
+    lungs: &Mask,
+    detector: &LoadedDetector,
+    grid: &Geometry,
+    heads: [Wanted; N],
+    progress: &dyn Progress,
+) -> Result<[Vec<f32>; N]> {
+    let channel = detector_input(volume, lungs, grid, detector.interpolation, &detector.input)?;
+    let [nx, ny, nz] = grid.size;
+    let size = [nz, ny, nx];
+    let tiling = detector.executor.fitting_tile(size, HALO, DETECTOR_BYTES)?;
+    let outputs = detector.executor.run_tiled(&channel, size, tiling, &heads, progress)?;
+    let mut outputs = outputs.into_iter().map(|t| t.data);
+    Ok(std::array::from_fn(|_| outputs.next().unwrap_or_default()))
 }
 
 /// Runs the detector on a scan whose lungs are known.
@@ -154,12 +183,6 @@ pub fn detect(
     let infection = infected_voxels(lungs, &found.infection, detector.proposals.voxel_threshold);
     let candidates = candidates(volume, lungs, &infection, &found.proposals);
     Ok(Detection { candidates, infection })
-}
-
-fn taken(names: &[String], outputs: &mut [Tensor], name: &str) -> Result<Vec<f32>> {
-    let found = names.iter().position(|n| n == name).and_then(|i| outputs.get_mut(i));
-    let found = found.ok_or_else(|| NetsError::Input(format!("the network has no output `{name}`")))?;
-    Ok(std::mem::take(&mut found.data))
 }
 
 /// Lung voxels (1) whose interpolated probability of infection reaches the threshold; on the grid of
