@@ -105,6 +105,21 @@ pub(crate) trait Vector: Copy {
     /// # Safety
     /// As [`Vector::splat`]; `to` is valid for `n` writes, `n` at most the number of lanes.
     unsafe fn store_first(self, to: *mut f32, n: usize);
+    /// Sixteen lanes of two times eight; eight are only the first.
+    ///
+    /// # Safety
+    /// As [`Vector::splat`].
+    unsafe fn join(low: Self::Half, high: Self::Half) -> Self;
+    /// The first half of sixteen lanes, or all of eight.
+    ///
+    /// # Safety
+    /// As [`Vector::splat`].
+    unsafe fn low(self) -> Self::Half;
+    /// The second half of sixteen lanes, or all of eight.
+    ///
+    /// # Safety
+    /// As [`Vector::splat`].
+    unsafe fn high(self) -> Self::Half;
     /// `self + a * b`.
     ///
     /// # Safety

@@ -53,6 +53,18 @@ impl Vector for Eight {
         }
     }
     #[inline(always)]
+    unsafe fn join(low: Self, _: Self) -> Self {
+        low
+    }
+    #[inline(always)]
+    unsafe fn low(self) -> Self::Half {
+        self
+    }
+    #[inline(always)]
+    unsafe fn high(self) -> Self::Half {
+        self
+    }
+    #[inline(always)]
     unsafe fn add_product(mut self, a: Self, b: Self) -> Self {
         for lane in 0..8 {
             self.0[lane] += a.0[lane] * b.0[lane];

@@ -62,6 +62,18 @@ impl Vector for __m256 {
         unsafe { _mm256_maskstore_ps(to, first_of_8(n), self) }
     }
     #[inline(always)]
+    unsafe fn join(low: Self, _: Self) -> Self {
+        low
+    }
+    #[inline(always)]
+    unsafe fn low(self) -> Self::Half {
+        self
+    }
+    #[inline(always)]
+    unsafe fn high(self) -> Self::Half {
+        self
+    }
+    #[inline(always)]
     unsafe fn add_product(self, a: Self, b: Self) -> Self {
         // SAFETY: the caller's promise.
         unsafe { _mm256_fmadd_ps(a, b, self) }
@@ -122,6 +134,24 @@ impl Vector for __m512 {
     unsafe fn store_first(self, to: *mut f32, n: usize) {
         // SAFETY: the caller's promise; lanes that are masked out are not written.
         unsafe { _mm512_mask_storeu_ps(to, ((1u32 << n) - 1) as u16, self) }
+    }
+    #[inline(always)]
+    unsafe fn join(low: __m256, high: __m256) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let low = _mm512_castps_pd(_mm512_castps256_ps512(low));
+            _mm512_castpd_ps(_mm512_insertf64x4::<1>(low, _mm256_castps_pd(high)))
+        }
+    }
+    #[inline(always)]
+    unsafe fn low(self) -> __m256 {
+        // SAFETY: the caller's promise.
+        unsafe { _mm512_castps512_ps256(self) }
+    }
+    #[inline(always)]
+    unsafe fn high(self) -> __m256 {
+        // SAFETY: the caller's promise.
+        unsafe { _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(self))) }
     }
     #[inline(always)]
     unsafe fn add_product(self, a: Self, b: Self) -> Self {

@@ -14,29 +14,48 @@ pub(super) fn fits<S>(product: &Product<S>) -> bool {
 /// AVX2 and FMA.
 #[target_feature(enable = "avx512f,avx2,fma")]
 pub(super) unsafe fn run<S: Store>(product: &Product<S>) {
+    let all = |step: usize| product.taps.iter().all(|t| t.step == step);
+    // A step known beforehand needs no arithmetic of addresses, which would take as long as the products.
+    // SAFETY: the caller's promise; the steps are those of the taps.
+    unsafe {
+        if all(8) {
+            rows::<S, 8>(product)
+        } else if all(16) {
+            rows::<S, 16>(product)
+        } else {
+            rows::<S, 0>(product)
+        }
+    }
+}
+
+/// # Safety
+/// As [`run`]; `STEP` is the step of every tap, or 0.
+#[inline]
+#[target_feature(enable = "avx512f,avx2,fma")]
+unsafe fn rows<S: Store, const STEP: usize>(product: &Product<S>) {
     let mut p = 0;
     // SAFETY: positions p.. up to the tile's height are within the row.
     unsafe {
         while p + 12 <= product.positions {
-            tile::<S, 12>(product, p);
+            tile::<S, STEP, 12>(product, p);
             p += 12;
         }
         while p + 4 <= product.positions {
-            tile::<S, 4>(product, p);
+            tile::<S, STEP, 4>(product, p);
             p += 4;
         }
         while p < product.positions {
-            tile::<S, 1>(product, p);
+            tile::<S, STEP, 1>(product, p);
             p += 1;
         }
     }
 }
 
 /// # Safety
-/// As [`run`], for the positions `first..first + P`.
+/// As [`rows`], for the positions `first..first + P`.
 #[inline]
 #[target_feature(enable = "avx512f,avx2,fma")]
-unsafe fn tile<S: Store, const P: usize>(product: &Product<S>, first: usize) {
+unsafe fn tile<S: Store, const STEP: usize, const P: usize>(product: &Product<S>, first: usize) {
     // Row k in the even lanes, row k + 1 in the odd ones; and back, all even lanes first.
     let apart = _mm512_setr_epi32(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15);
     let together = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15);
@@ -46,11 +65,12 @@ unsafe fn tile<S: Store, const P: usize>(product: &Product<S>, first: usize) {
     // at a time.
     unsafe {
         for tap in product.taps {
-            let x = tap.x.as_ptr().add(first * tap.step);
+            let step = if STEP > 0 { STEP } else { tap.step };
+            let x = tap.x.as_ptr().add(first * step);
             for k in (0..tap.run).step_by(2) {
                 let weights = _mm512_permutexvar_ps(apart, _mm512_loadu_ps(w));
                 for (p, sum) in sums.iter_mut().enumerate() {
-                    let two = x.add(p * tap.step + k).cast::<f64>().read_unaligned();
+                    let two = x.add(p * step + k).cast::<f64>().read_unaligned();
                     let two = _mm512_castpd_ps(_mm512_set1_pd(two));
                     *sum = _mm512_fmadd_ps(two, weights, *sum);
                 }

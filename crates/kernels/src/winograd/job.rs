@@ -13,6 +13,9 @@ use rayon::prelude::*;
 /// the same lines of a cache.
 const APART: usize = 16;
 
+/// Positions of a sample for which it pays to leave out the slices between samples.
+const ENOUGH: usize = 12;
+
 /// Convolves with weights of [`super::pack`]; kernel `[kd, 3, 3]`, stride 1.
 pub(crate) fn convolve(
     isa: Isa,
@@ -128,9 +131,10 @@ impl<'a> Part<'a> {
             // SAFETY: one thread fills, and nothing reads yet.
             unsafe { self.fill(i / self.rows, i % self.rows, shared, &mut room.rows) };
         }
+        let chunks = self.chunks();
         for panel in weights.iter() {
-            for from in (0..self.slices * self.plane()).step_by(POSITIONS) {
-                self.multiply(points, panel, from, &mut room.products, y, end);
+            for &(from, count) in &chunks {
+                self.multiply(points, panel, (from, count), &mut room.products, y, end);
             }
         }
     }
@@ -144,9 +148,10 @@ impl<'a> Part<'a> {
             // SAFETY: each row of each slice has places of its own, and nothing reads yet.
             unsafe { self.fill(i / self.rows, i % self.rows, shared, rows) };
         });
-        let chunks = (self.slices * self.plane()).div_ceil(POSITIONS);
-        (0..weights.len() * chunks).into_par_iter().for_each_init(Vec::new, |products, i| {
-            self.multiply(&points, weights.panel(i / chunks), i % chunks * POSITIONS, products, y, end);
+        let chunks = self.chunks();
+        (0..weights.len() * chunks.len()).into_par_iter().for_each_init(Vec::new, |products, i| {
+            let (panel, chunk) = (weights.panel(i / chunks.len()), chunks[i % chunks.len()]);
+            self.multiply(&points, panel, chunk, products, y, end);
         });
     }
 
@@ -189,18 +194,39 @@ impl<'a> Part<'a> {
         unsafe { self.isa.run(&AlongWidth { rows, wide, columns: self.columns, c, to: &to }) };
     }
 
-    /// The results of the positions from `from` on, at most [`POSITIONS`], for one panel's channels.
+    /// The positions that go together into a product of matrices: first and count, at most [`POSITIONS`].
+    ///
+    /// What lies between two samples is no result, and left out where a sample alone has positions enough.
+    fn chunks(&self) -> Vec<(usize, usize)> {
+        let (plane, all) = (self.plane(), self.slices * self.plane());
+        let mut spans = vec![(0, all)];
+        if self.ys.d * plane >= ENOUGH {
+            let is_result = |s: &usize| self.sample(self.slice + s).1 < self.ys.d;
+            spans.clear();
+            for slice in (0..self.slices).filter(is_result) {
+                match spans.last_mut() {
+                    Some((_, to)) if *to == slice * plane => *to += plane,
+                    _ => spans.push((slice * plane, (slice + 1) * plane)),
+                }
+            }
+        }
+        let cut = |(from, to): (usize, usize)| {
+            (from..to).step_by(POSITIONS).map(move |at| (at, POSITIONS.min(to - at)))
+        };
+        spans.into_iter().flat_map(cut).collect()
+    }
+
+    /// The results of `count` positions from `from` on, for one panel's channels.
     fn multiply(
         &self,
         points: &[f32],
         panel: Panel,
-        from: usize,
+        (from, count): (usize, usize),
         room: &mut Vec<f32>,
         y: Shared,
         end: &Ending,
     ) {
         let (c, plane, width) = (self.xs.c, self.plane(), panel.width);
-        let count = POSITIONS.min(self.slices * plane - from);
         let products = at_least(room, POINTS * count * width);
         for (p, products) in products.chunks_exact_mut(count * width).enumerate() {
             let tap = |z: usize| {
@@ -272,7 +298,13 @@ impl Job for AlongWidth<'_> {
     #[inline(always)]
     unsafe fn run<V: Vector>(&self) {
         for i in 0..SIDE {
-            for j in 0..self.columns {
+            let mut j = 0;
+            while self.c == 8 && V::LANES == 16 && j + 1 < self.columns {
+                // SAFETY: two tiles of eight channels lie within the rows and the points' planes.
+                unsafe { self.two_tiles::<V>(i, j) };
+                j += 2;
+            }
+            for j in j..self.columns {
                 let mut k = 0;
                 // SAFETY: k and the lanes stay below the number of channels.
                 unsafe {
@@ -291,6 +323,26 @@ impl Job for AlongWidth<'_> {
 }
 
 impl AlongWidth<'_> {
+    /// Two neighbouring tiles of eight channels, halves of vectors of sixteen.
+    ///
+    /// # Safety
+    /// As its `run`, for the tiles `j` and `j + 1`, row `i`.
+    #[inline(always)]
+    unsafe fn two_tiles<V: Vector>(&self, i: usize, j: usize) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let from = self.rows.as_ptr().add(i * self.wide + j * TILE * self.c);
+            let mut d = [V::splat(0.0); SIDE];
+            for (m, d) in d.iter_mut().enumerate() {
+                let at = from.add(m * self.c);
+                *d = V::join(V::Half::load(at), V::Half::load(at.add(TILE * self.c)));
+            }
+            for (v, to) in input(d).into_iter().zip(&self.to[i * SIDE..][..SIDE]) {
+                v.store(to.add(j * self.c));
+            }
+        }
+    }
+
     /// # Safety
     /// As its `run`, for the `n` channels from `k` on of tile `j`, row `i`.
     #[inline(always)]
@@ -335,44 +387,64 @@ impl Job for Back<'_> {
     // Needs: products of that size; results that nothing else reads or writes.
     #[inline(always)]
     unsafe fn run<V: Vector>(&self) {
-        let (part, ys, width) = (self.part, self.part.ys, self.panel.width);
-        for q in 0..self.count {
-            let (tile, slice) = ((self.from + q) % part.plane(), (self.from + q) / part.plane());
-            let (n, d) = part.sample(part.slice + slice);
-            if d >= ys.d {
-                continue;
-            }
-            let [h, w] = [(part.row + tile / part.columns) * TILE, tile % part.columns * TILE];
-            let size = [TILE.min(ys.h - h), TILE.min(ys.w - w)];
-            let at = (((n * ys.d + d) * ys.h + h) * ys.w + w) * ys.c;
-            let mut lane = 0;
-            // SAFETY: alone by the caller's promise; the store is checked for the tile's places, and
-            // lanes stay below the width: one that V does not divide is 8, Half's lanes.
-            unsafe {
-                let store = self.y.results(self.end, at, ys.c, self.panel.first);
-                store.check((size[0] - 1) * ys.w + size[1], width);
+        let width = self.panel.width;
+        let mut q = 0;
+        // SAFETY: alone by the caller's promise; lanes stay below the width: one that V does not divide is
+        // 8, Half's lanes. Two positions of 8 lanes lie side by side.
+        unsafe {
+            while q < self.count {
+                if width == 8 && V::LANES == 16 && q + 1 < self.count {
+                    self.two_tiles::<V>(q);
+                    q += 2;
+                    continue;
+                }
+                let mut lane = 0;
                 while lane + V::LANES <= width {
-                    self.tile::<V>(q, lane, size, &store);
+                    self.tile::<V>(q, lane);
                     lane += V::LANES;
                 }
                 if lane < width {
-                    self.tile::<V::Half>(q, lane, size, &store);
+                    self.tile::<V::Half>(q, lane);
                 }
+                q += 1;
             }
         }
     }
 }
 
-impl Back<'_> {
+impl<'a> Back<'a> {
+    /// Where the results of position `q` go, and how many rows and columns of them there are; `None` between
+    /// samples. The store is checked for all of them.
+    ///
     /// # Safety
-    /// As its `run`, for the lanes from `lane` on of position `q`; the store is checked for `size`
-    /// rows and columns.
+    /// Nothing else reads or writes the results.
     #[inline(always)]
-    unsafe fn tile<V: Vector>(&self, q: usize, lane: usize, size: [usize; 2], store: &Results) {
+    unsafe fn place(&self, q: usize) -> Option<(Results<'a>, [usize; 2])> {
+        let (part, ys) = (self.part, self.part.ys);
+        let (tile, slice) = ((self.from + q) % part.plane(), (self.from + q) / part.plane());
+        let (n, d) = part.sample(part.slice + slice);
+        if d >= ys.d {
+            return None;
+        }
+        let [h, w] = [(part.row + tile / part.columns) * TILE, tile % part.columns * TILE];
+        let size = [TILE.min(ys.h - h), TILE.min(ys.w - w)];
+        let at = (((n * ys.d + d) * ys.h + h) * ys.w + w) * ys.c;
+        // SAFETY: the caller's promise.
+        let store = unsafe { self.y.results(self.end, at, ys.c, self.panel.first) };
+        store.check((size[0] - 1) * ys.w + size[1], self.panel.width);
+        Some((store, size))
+    }
+
+    /// The products along height made results, for the lanes from `lane` of position `q` on: six columns.
+    ///
+    /// # Safety
+    /// The processor has the vector's instruction set; the lanes lie within the products.
+    #[inline(always)]
+    unsafe fn columns<V: Vector>(&self, q: usize, lane: usize) -> [[V; TILE]; SIDE] {
         // SAFETY: the caller's promise.
         unsafe {
             let from = self.products.as_ptr().add(q * self.panel.width + lane);
-            let mut columns = [[V::splat(0.0); 4]; SIDE];
+            let mut columns = [[V::splat(0.0); TILE]; SIDE];
             for (j, column) in columns.iter_mut().enumerate() {
                 let mut m = [V::splat(0.0); SIDE];
                 for (i, m) in m.iter_mut().enumerate() {
@@ -380,16 +452,64 @@ impl Back<'_> {
                 }
                 *column = output(m);
             }
+            columns
+        }
+    }
+
+    /// # Safety
+    /// As its `run`, for the lanes from `lane` on of position `q`.
+    #[inline(always)]
+    unsafe fn tile<V: Vector>(&self, q: usize, lane: usize) {
+        // SAFETY: the caller's promise; the store is checked for these rows and columns.
+        unsafe {
+            let Some((store, size)) = self.place(q) else { return };
+            let columns = self.columns::<V>(q, lane);
             for r in 0..size[0] {
-                let mut row = [V::splat(0.0); SIDE];
-                for (row, column) in row.iter_mut().zip(&columns) {
-                    *row = column[r];
-                }
-                let row = output(row);
+                let row = along_width(&columns, r);
                 for (s, v) in row.into_iter().enumerate().take(size[1]) {
                     store.put(r * self.part.ys.w + s, lane, v);
                 }
             }
         }
+    }
+
+    /// # Safety
+    /// As its `run`, for the eight lanes of the positions `q` and `q + 1`, halves of vectors of sixteen.
+    #[inline(always)]
+    unsafe fn two_tiles<V: Vector>(&self, q: usize) {
+        // SAFETY: the caller's promise; each store is checked for its rows and columns.
+        unsafe {
+            let places = [self.place(q), self.place(q + 1)];
+            let columns = self.columns::<V>(q, 0);
+            for r in 0..TILE {
+                let row = along_width(&columns, r);
+                if let Some((store, size)) = places[0].as_ref().filter(|p| r < p.1[0]) {
+                    for (s, v) in row.into_iter().enumerate().take(size[1]) {
+                        store.put(r * self.part.ys.w + s, 0, v.low());
+                    }
+                }
+                if let Some((store, size)) = places[1].as_ref().filter(|p| r < p.1[0]) {
+                    for (s, v) in row.into_iter().enumerate().take(size[1]) {
+                        store.put(r * self.part.ys.w + s, 0, v.high());
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The results of row `r`.
+///
+/// # Safety
+/// The processor has the vector's instruction set.
+#[inline(always)]
+unsafe fn along_width<V: Vector>(columns: &[[V; TILE]; SIDE], r: usize) -> [V; TILE] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut row = [V::splat(0.0); SIDE];
+        for (row, column) in row.iter_mut().zip(columns) {
+            *row = column[r];
+        }
+        output(row)
     }
 }
