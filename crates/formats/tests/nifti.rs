@@ -4,6 +4,7 @@ mod common;
 
 use common::{chest, codes, crc, expected, one, refusal};
 use pleura_formats::{InputFrame, Limits, read, write_nifti_i16, write_nifti_u8};
+use pleura_volume::{Geometry, Volume};
 use std::path::{Path, PathBuf};
 
 fn made(name: &str) -> PathBuf {
@@ -125,4 +126,20 @@ fn a_volume_of_another_size_is_not_written() {
     let path = dir.path().join("x.nii");
     assert!(write_nifti_i16(&path, &chest(), Some(&frame)).is_err());
     assert!(!path.exists());
+}
+
+#[test]
+fn what_does_not_compress_comes_back() {
+    // several blocks of 13 random bits a voxel
+    let g = Geometry::axis_aligned([160, 160, 60], [0.0; 3], [2.0; 3]);
+    let mut state = 1u64;
+    let data = (0..160 * 160 * 60).map(|_| {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        ((state >> 40) % 8000) as i16 - 1024
+    });
+    let volume = Volume { data: data.collect(), geometry: g };
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("noise.nii.gz");
+    write_nifti_i16(&path, &volume, None).unwrap();
+    assert!(one(&path).unwrap().volume.data == volume.data);
 }

@@ -116,13 +116,15 @@ fn gzip_to(bytes: &[u8], out: &mut impl Write) -> std::io::Result<()> {
 fn deflate(part: &[u8], last: bool) -> std::io::Result<Vec<u8>> {
     let mut packer = Compress::new(Compression::new(1), false);
     let flush = if last { FlushCompress::Finish } else { FlushCompress::Sync };
-    let mut out = Vec::with_capacity(part.len() / 2 + 64);
+    // Room for what does not compress: a flush that is cut for want of room loses its byte boundary.
+    let mut out = Vec::with_capacity(part.len() + part.len() / 32 + 4096);
     loop {
         let done = packer.total_in() as usize;
         let status = packer.compress_vec(&part[done..], &mut out, flush).map_err(std::io::Error::other)?;
         let all_in = packer.total_in() as usize == part.len();
         // A flush is over when output space is left; the end of the stream is told.
         if status == Status::StreamEnd || (!last && all_in && out.len() < out.capacity()) {
+            out.shrink_to_fit();
             return Ok(out);
         }
         out.reserve(part.len() / 4 + 64);
