@@ -1,12 +1,12 @@
 """Puts phantoms beside real CTs: HU in the lungs, noise, gradients, vessels, sizes, lesions.
 
-usage: realism.py PHANTOMS [REAL ...] [--plots FOLDER] [--labels JSON]     (prints one JSON object)
+usage: realism.py PHANTOMS [REAL ...] [--plots FOLDER]     (prints one JSON object)
 
 PHANTOMS is a folder that the example `save` filled with `2mm`; each REAL is a folder of one DICOM series.
 Real scans are brought to the phantoms' grid (2 mm, linear). All measures use one simple lung mask (air over
 300 ml inside the body, airways taken out, closed by 8 mm), the same for both, so that differences are the
 voxels', not the mask's. Of the real scans only numbers and curves leave this program, no picture.
-Needs numpy, scipy, SimpleITK and, for plots, matplotlib.
+Needs numpy, scipy, SimpleITK and, for plots and pictures of phantoms, matplotlib and Pillow.
 """
 
 import glob
@@ -82,7 +82,7 @@ def spectrum(hu, where, edge=16):
     for z in range(0, len(hu), 2):
         for y in range(0, hu.shape[1] - edge, edge // 2):
             for x in range(0, hu.shape[2] - edge, edge // 2):
-                if where[z, y : y + edge, x : x + edge].mean() < 0.999:
+                if where[z, y : y + edge, x : x + edge].mean() < 0.97:
                     continue
                 block = hu[z, y : y + edge, x : x + edge].astype(float)
                 power = np.abs(np.fft.fft2((block - block.mean()) * window)) ** 2
@@ -191,7 +191,7 @@ def table(found):
                       for l in ("left-lower", "left-upper", "right-lower", "right-middle", "right-upper")},
             "ml_5_25_50_75_95": spread([f["ml"] for f in cases], (5, 25, 50, 75, 95)),
             "lesions": spread([f["lesions"] for f in cases]),
-            "peripheral": spread([f["peripheral"] for f in cases]),
+            "peripheral": [round(float(v), 2) for v in np.percentile([f["peripheral"] for f in cases], (10, 50, 90))],
         }
     return out
 
@@ -237,6 +237,35 @@ def plots(folder, scans, phantoms):
     fig.savefig(os.path.join(folder, "phantom-against-real.png"), dpi=80)
 
 
+def pictures(folder, folders):
+    """Slices of a phantom of each class in the lung window, infected tissue outlined, none of a patient."""
+    from PIL import Image
+
+    rows = []
+    for name in ("covid-19", "influenza-a", "no-infection-found"):
+        case = next(f for f in folders if name in f)
+        hu = phantom(case)
+        mask = lambda n: sitk.GetArrayFromImage(sitk.DICOMOrient(sitk.ReadImage(os.path.join(case, n)), "LPS")) > 0
+        infected = mask("infection.nii.gz")
+        inside = np.nonzero(mask("lungs.nii.gz").any((1, 2)))[0]
+        # beside slices at fixed heights the one with most infected tissue
+        levels = [int(inside.min() + f * np.ptp(inside)) for f in (0.2, 0.5, 0.75)]
+        if infected.any():
+            levels[1] = int(infected.sum((1, 2)).argmax())
+        tiles = []
+        for k in levels:
+            grey = np.clip((hu[k].astype(float) + 1350) / 1500 * 255, 0, 255).astype(np.uint8)
+            rgb = np.stack([grey] * 3, -1)
+            rgb[infected[k] & ~nd.binary_erosion(infected[k])] = (230, 60, 60)
+            tile = np.zeros((200, 200, 3), np.uint8)
+            top, left = [max(0, (n - 200) // 2) for n in grey.shape]
+            cut = rgb[top : top + 200, left : left + 200]
+            tile[: cut.shape[0], : cut.shape[1]] = cut
+            tiles.append(tile)
+        rows.append(np.hstack(tiles))
+    Image.fromarray(np.vstack(rows)).resize((900, 900), Image.NEAREST).save(os.path.join(folder, "phantoms.png"), optimize=True)
+
+
 def main():
     args = sys.argv[1:]
     out = args[args.index("--plots") + 1] if "--plots" in args else None
@@ -251,6 +280,7 @@ def main():
             failed.append(os.path.basename(os.path.normpath(f)))
     if out:
         plots(out, scans, phantoms)
+        pictures(out, folders)
     brief = lambda m: {k: v for k, v in m.items() if not k.startswith("histogram")}
     print(json.dumps({"phantoms": len(phantoms), "without_a_mask": failed, "real": {n: brief(s) for n, s in scans.items()},
                       "phantoms_lowest_median_highest": ranges(phantoms), "lesions": table([lesions(f) for f in folders])},
