@@ -179,7 +179,7 @@ def lesions(folder):
 def table(found):
     """The lesions of all cases of a class, in the form of the literature's tables."""
     out = {}
-    for name in sorted({f["class"] for f in found} - {"no-infection-found"}):
+    for name in sorted({f["class"] for f in found} - {"no-infection"}):
         cases = [f for f in found if f["class"] == name]
         runs = [r for f in cases for r in f["runs"]]
         out[name] = {
@@ -256,14 +256,14 @@ def pictures(folder, folders):
         for k in levels:
             grey = np.clip((hu[k].astype(float) + 1350) / 1500 * 255, 0, 255).astype(np.uint8)
             rgb = np.stack([grey] * 3, -1)
-            rgb[infected[k] & ~nd.binary_erosion(infected[k])] = (230, 60, 60)
-            tile = np.zeros((200, 200, 3), np.uint8)
-            top, left = [max(0, (n - 200) // 2) for n in grey.shape]
-            cut = rgb[top : top + 200, left : left + 200]
+            rgb[nd.binary_dilation(infected[k], iterations=2) & ~nd.binary_dilation(infected[k])] = (230, 60, 60)
+            tile = np.zeros((176, 176, 3), np.uint8)
+            top, left = [max(0, (n - 176) // 2) for n in grey.shape]
+            cut = rgb[top : top + 176, left : left + 176]
             tile[: cut.shape[0], : cut.shape[1]] = cut
             tiles.append(tile)
         rows.append(np.hstack(tiles))
-    Image.fromarray(np.vstack(rows)).resize((900, 900), Image.NEAREST).save(os.path.join(folder, "phantoms.png"), optimize=True)
+    Image.fromarray(np.vstack(rows)).resize((1056, 1056), Image.NEAREST).save(os.path.join(folder, "phantoms.png"), optimize=True)
 
 
 def main():
