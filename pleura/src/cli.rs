@@ -56,7 +56,7 @@ the end and in cases.csv, and the exit code is 3 if any was refused.")]
     /// Repeat the paper's experiment on synthetic CTs: training, six tables, training curves
     #[cfg(feature = "train")]
     Reproduce(Reproduce),
-    /// Compare verdicts with the truth: confusion matrix, recall, precision, F1
+    /// Compare verdicts with the truth: tables, ROC, FROC, calibration, tests, with intervals
     Evaluate(Evaluate),
     /// Print a completion script for your shell
     Completions {
@@ -360,10 +360,16 @@ pub struct Evaluate {
     /// Verdicts: a cases.csv as `pleura screen` writes it (columns case, verdict)
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub predictions: PathBuf,
-    /// Truth: a CSV with the columns case and class
+    /// Truth: a CSV with the columns case and class (docs/results.md), such as cohort.csv
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub truth: PathBuf,
-    /// Also write the table as Markdown and JSON into this folder
+    /// Verdicts of another run over the same cases, to compare with (McNemar, DeLong)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub against: Option<PathBuf>,
+    /// Read every scan that the truth names and refuse voxels that stand in two sets
+    #[arg(long)]
+    pub compare_voxels: bool,
+    /// Also write tables, as Markdown and JSON, and curves into this folder
     #[arg(long, short, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub out: Option<PathBuf>,
     /// Print JSON

@@ -17,7 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("screen", &["volume", "lungs", "nets"]),
     ("report", &["volume", "formats", "screen"]),
     ("phantom", &["volume", "formats"]),
-    ("evaluate", &["screen"]),
+    ("evaluate", &["volume"]),
     ("nets-burn", &["kernels", "nets"]),
     ("learn", &["volume", "formats", "lungs", "nets", "screen", "phantom", "nets-burn", "evaluate"]),
 ];

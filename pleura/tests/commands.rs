@@ -5,6 +5,7 @@
 mod common;
 
 use common::{files, patch, pleura, said, series, succeeds};
+use pleura_phantom::{Class, Grid, RenderOptions, render, save_nifti};
 use serde_json::Value;
 use std::path::Path;
 
@@ -133,9 +134,37 @@ fn evaluate_counts_by_hand() {
     std::fs::write(&truth, "case,class\na,covid-19\nb,influenza-a\nc,influenza-a\n").unwrap();
     let arguments =
         ["evaluate", "--predictions", text(&cases), "--truth", text(&truth), "--out", text(&out), "--json"];
-    let table: Value = serde_json::from_str(&succeeds(&arguments)).unwrap();
-    assert_eq!(table["confusion"]["counts"], serde_json::json!([[1, 0], [1, 1]]));
-    assert!(std::fs::read_to_string(out.join("cases.md")).unwrap().contains("Accuracy 0.667 = 2/3"));
+    let found: Value = serde_json::from_str(&succeeds(&arguments)).unwrap();
+    let table = &found["cases"]["table"];
+    assert_eq!(table["confusion"]["counts"], serde_json::json!([[1, 0, 0], [1, 1, 0], [0, 0, 0]]));
+    assert!(std::fs::read_to_string(out.join("cases.md")).unwrap().contains("Accuracy 0.667"));
+    // A second run that gets all three right.
+    let other = dir.path().join("other.csv");
+    std::fs::write(&other, "case,verdict\na,covid-19\nb,influenza-a\nc,influenza-a\n").unwrap();
+    let said = succeeds(&[&arguments[..5], &["--against", text(&other)]].concat());
+    assert!(said.contains("only the second in 1; McNemar, exact: p = 1.0000"), "{said}");
+}
+
+/// Two scans of a cohort written by hand, the second a copy of the first under other names.
+#[test]
+fn evaluate_refuses_a_scan_in_two_sets() {
+    let dir = tempfile::tempdir().unwrap();
+    let (cases, truth) = (dir.path().join("cases.csv"), dir.path().join("truth.csv"));
+    for name in ["a", "b"] {
+        let options = RenderOptions { grid: Grid::Detector { spacing_mm: 5.0 }, ..RenderOptions::default() };
+        save_nifti(&render(Class::Covid19, 7, &options), &dir.path().join(name)).unwrap();
+    }
+    std::fs::write(&cases, "case,verdict\nb,covid-19\n").unwrap();
+    let table =
+        "case,patient,class,split,path\na,1,covid-19,train,a/ct.nii.gz\nb,2,covid-19,test,b/ct.nii.gz\n";
+    std::fs::write(&truth, table).unwrap();
+    let arguments = ["evaluate", "--predictions", text(&cases), "--truth", text(&truth)];
+    succeeds(&arguments);
+    let (code, _, error) = said(&pleura(&[&arguments[..], &["--compare-voxels"]].concat()));
+    assert!(code != 0 && error.contains("a (train) and b (test)") && error.contains("voxels"), "{error}");
+    std::fs::write(&truth, table.replace(",2,", ",1,")).unwrap();
+    let (code, _, error) = said(&pleura(&arguments));
+    assert!(code != 0 && error.contains("have one patient"), "{error}");
 }
 
 #[test]

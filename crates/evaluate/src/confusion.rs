@@ -76,6 +76,41 @@ impl Confusion {
         self.classes.iter().enumerate().map(score).collect()
     }
 
+    /// Mean F1 of the first `classes` classes.
+    pub fn mean_f1(&self, classes: usize) -> f64 {
+        self.scores().iter().take(classes).map(|s| s.f1).sum::<f64>() / classes as f64
+    }
+
+    /// Accuracy, mean F1 of all and of all but the last class, then recall, precision and F1 of each.
+    pub(crate) fn figures(&self) -> Vec<f64> {
+        let all = self.classes.len();
+        let means = [ratio(self.correct(), self.total()), self.mean_f1(all), self.mean_f1(all - 1)];
+        let scores = self.scores().into_iter().flat_map(|s| [s.recall, s.precision, s.f1]);
+        means.into_iter().chain(scores).collect()
+    }
+
+    /// The counts of some items alone, whose answers all stand in this matrix.
+    pub(crate) fn counts_of(&self, items: &[(usize, String)]) -> Vec<Vec<usize>> {
+        let mut counts = vec![vec![0; self.answers.len()]; self.classes.len()];
+        for (truth, answer) in items {
+            let column = self.answers.iter().position(|a| a == answer);
+            column.into_iter().for_each(|c| counts[*truth][c] += 1);
+        }
+        counts
+    }
+
+    /// The matrix alone as a Markdown table.
+    pub(crate) fn matrix_markdown(&self) -> String {
+        let mut out = format!("| truth \\ answer | {} |\n|---|", self.answers.join(" | "));
+        out += &"---|".repeat(self.answers.len());
+        out.push('\n');
+        for (class, row) in self.classes.iter().zip(&self.counts) {
+            let cells: Vec<String> = row.iter().map(usize::to_string).collect();
+            out += &format!("| {class} | {} |\n", cells.join(" | "));
+        }
+        out
+    }
+
     /// The matrix and its scores as a Markdown table.
     pub fn to_markdown(&self) -> String {
         let mut out = String::from("| truth \\ answer |");

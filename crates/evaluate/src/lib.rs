@@ -1,14 +1,34 @@
-//! Metrics, tables and figures.
+//! Metrics, tables and figures, as pure functions on plain data.
 
+mod bootstrap;
+mod calibration;
+mod cases;
+mod compare;
 mod confusion;
 mod curves;
+mod figures;
+mod froc;
 mod interval;
+mod leakage;
 mod predictions;
+mod rank;
+mod strata;
+mod table;
 
+pub use bootstrap::{Estimate, RESAMPLES, bootstrap};
+pub use calibration::{Bin, brier, calibration_error, reliability};
+pub use cases::{BINS, CaseFigures, CaseOutcome, Comparison, Probabilities, compare};
+pub use compare::{DeLong, McNemar, delong, mcnemar};
 pub use confusion::{ClassScores, Confusion};
 pub use curves::{Curve, write_curves};
+pub use figures::{Figure, Line, write_figure, write_froc, write_probabilities};
+pub use froc::{FALSE_REGIONS, Froc, FrocScan, froc, is_hit};
 pub use interval::{Interval, wilson};
-pub use predictions::{Prediction, Truth, evaluate_cases, read_predictions, read_truth};
+pub use leakage::{Member, check_leakage};
+pub use predictions::{FACTS, Joined, NO_INFECTION, Prediction, Truth, join, read_predictions, read_truth};
+pub use rank::{Roc, auc, roc};
+pub use strata::{Stratum, strata};
+pub use table::{Answers, ClassFigures, Table};
 
 /// Why an evaluation could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +49,22 @@ pub enum Error {
         path: String,
         /// What is wrong with it, and where.
         reason: String,
+    },
+    /// Tables do not fit together.
+    #[error("{0}")]
+    Cases(String),
+    /// One case is learned from and tested on.
+    #[error(
+        "the cases {} ({}) and {} ({}) have one {what}: what was learned from cannot be tested on",
+        cases[0], splits[0], cases[1], splits[1]
+    )]
+    Leakage {
+        /// The two cases.
+        cases: [String; 2],
+        /// The sets they belong to.
+        splits: [String; 2],
+        /// What they share.
+        what: String,
     },
     /// A figure could not be drawn.
     #[error("{path}: the figure could not be drawn: {reason}")]

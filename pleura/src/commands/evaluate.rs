@@ -3,35 +3,194 @@
 use crate::cli::Evaluate;
 use crate::failure::DONE;
 use anyhow::{Context, Result};
-use pleura_evaluate::{ClassScores, Confusion, Interval, evaluate_cases, read_predictions, read_truth};
+use pleura_evaluate::{
+    CaseFigures, Comparison, FACTS, Froc, FrocScan, Joined, Truth, compare, froc, join, read_predictions,
+    read_truth, write_froc, write_probabilities,
+};
+use pleura_formats::{Limits, find_sources, read};
+use pleura_phantom::TRUTH_FILE;
+use pleura_report::{Document, REPORT_JSON};
+use pleura_volume::Box3;
 use serde::Serialize;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+
+/// Seed of the bootstrap intervals.
+const SEED: u64 = 1;
+/// Least volume of a truth region that must be found, ml (docs/architecture.md).
+const LEAST_ML: f64 = 0.2;
+/// Least longest edge of a truth region that counts as large, mm.
+const LARGE_MM: f64 = 10.0;
 
 /// What is written as JSON.
 #[derive(Serialize)]
-struct Table<'a> {
-    confusion: &'a Confusion,
-    scores: Vec<ClassScores>,
-    accuracy: f64,
-    accuracy_interval_95: Interval,
+struct Evaluation {
+    cases: CaseFigures,
+    /// Test cases that nothing was predicted for; they count as misses.
+    missing: Vec<String>,
+    /// Predicted cases of other sets; they do not count.
+    left_out: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    regions: Option<Regions>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    against: Option<Comparison>,
+}
+
+/// The detector's proposals, where reports and truth files lie beside the tables.
+#[derive(Serialize)]
+struct Regions {
+    all: Froc,
+    /// Regions of at least 10 mm only.
+    large: Froc,
+    /// Test cases without a report; all their regions are missed.
+    without_report: Vec<String>,
 }
 
 pub fn run(a: &Evaluate) -> Result<u8> {
-    let confusion = evaluate_cases(&read_predictions(&a.predictions)?, &read_truth(&a.truth)?)?;
-    let (accuracy, accuracy_interval_95) = confusion.accuracy();
-    let table = Table { confusion: &confusion, scores: confusion.scores(), accuracy, accuracy_interval_95 };
+    let mut truth = read_truth(&a.truth)?;
+    let folder = a.truth.parent().unwrap_or(Path::new("."));
+    if a.compare_voxels {
+        truth.iter_mut().try_for_each(|t| mark_voxels(t, folder))?;
+    }
+    truth.iter_mut().for_each(|t| add_facts(t, folder));
+    let joined = join(&read_predictions(&a.predictions)?, &truth)?;
+    let against = match &a.against {
+        None => None,
+        Some(path) => {
+            let other = join(&read_predictions(path)?, &truth)?;
+            Some(compare(&joined.classes, &joined.cases, &other.cases, SEED)?)
+        }
+    };
+    let evaluation = Evaluation {
+        cases: CaseFigures::new(&joined.classes, &joined.cases, SEED),
+        regions: regions(a, &joined, &truth, folder)?,
+        missing: joined.missing,
+        left_out: joined.left_out,
+        against,
+    };
+    let text = markdown(&evaluation);
     if let Some(dir) = &a.out {
-        super::make_folder(dir)?;
-        let write = |name: &str, text: String| {
-            let path = dir.join(name);
-            std::fs::write(&path, text).with_context(|| format!("{} cannot be written", path.display()))
-        };
-        write("cases.md", confusion.to_markdown())?;
-        write("cases.json", serde_json::to_string_pretty(&table)?)?;
+        write(dir, &evaluation, &text)?;
     }
     if a.json {
-        super::print_json(&table)?
+        super::print_json(&evaluation)?
     } else {
-        print!("{}", confusion.to_markdown())
+        print!("{text}")
     }
     Ok(DONE)
+}
+
+/// Where the truth files of a case of `pleura cohort` lie.
+fn truth_folder(t: &Truth, folder: &Path) -> PathBuf {
+    folder.join(&t.path).join("truth")
+}
+
+/// Adds a hash of the scan's voxels to what no two sets may share.
+fn mark_voxels(t: &mut Truth, folder: &Path) -> Result<()> {
+    let case = || format!("case {}: the voxels cannot be compared", t.case);
+    let path = match folder.join(&t.path) {
+        // A case of `pleura cohort` holds its truth, too.
+        dir if truth_folder(t, folder).is_dir() && dir.join("ct").is_dir() => dir.join("ct"),
+        dir if truth_folder(t, folder).is_dir() => dir.join(pleura_phantom::NIFTI_FILE),
+        path => path,
+    };
+    let limits = Limits::default();
+    let found = find_sources(&[path], &limits).with_context(case)?;
+    let source = found.sources.first().context("no scan was found").with_context(case)?;
+    let scan = read(source, &limits).with_context(case)?;
+    let mut hash = DefaultHasher::new();
+    scan.volume.data.hash(&mut hash);
+    t.marks.insert("set of voxels".into(), format!("{:016x}", hash.finish()));
+    Ok(())
+}
+
+/// Facts of a phantom that the table does not hold but its truth file does.
+fn add_facts(t: &mut Truth, folder: &Path) {
+    let Ok(known) = pleura_phantom::load_truth(&truth_folder(t, folder)) else { return };
+    let l = &known.latents;
+    let largest = known.regions.iter().map(|r| longest(&r.box_mm)).fold(0.0, f64::max);
+    let values = [l.slice_mm, l.noise_hu, known.regions.len() as f64, largest];
+    let infected = !known.regions.is_empty();
+    for (name, value) in FACTS.iter().zip(values).filter(|(n, _)| infected || !n.starts_with("lesion")) {
+        t.facts.entry((*name).to_owned()).or_insert(value);
+    }
+}
+
+fn longest(b: &Box3) -> f64 {
+    b.size().into_iter().fold(0.0, f64::max)
+}
+
+/// The detector's figures over the test cases that have a truth file; `None` where none has, or where
+/// no case has a report.
+fn regions(a: &Evaluate, joined: &Joined, truth: &[Truth], folder: &Path) -> Result<Option<Regions>> {
+    let reports = a.predictions.parent().unwrap_or(Path::new("."));
+    let (mut all, mut large, mut without_report) = (Vec::new(), Vec::new(), Vec::new());
+    for case in &joined.cases {
+        let Some(t) = truth.iter().find(|t| t.case == case.case) else { continue };
+        let dir = truth_folder(t, folder);
+        if !dir.join(TRUTH_FILE).is_file() {
+            continue;
+        }
+        let known = pleura_phantom::load_truth(&dir)?;
+        let report = reports.join(&t.case).join(REPORT_JSON);
+        let candidates: Vec<(Box3, f64)> = match report.is_file() {
+            true => Document::read(&report)?.regions.iter().map(|r| (r.box_mm, r.proposal_score)).collect(),
+            false => {
+                without_report.push(t.case.clone());
+                Vec::new()
+            }
+        };
+        let scan = |least_mm: f64| {
+            let asked = |r: &pleura_phantom::TruthRegion| {
+                (r.box_mm, r.volume_ml >= LEAST_ML && longest(&r.box_mm) >= least_mm)
+            };
+            FrocScan::new(&candidates, &known.regions.iter().map(asked).collect::<Vec<_>>())
+        };
+        all.push(scan(0.0));
+        large.push(scan(LARGE_MM));
+    }
+    let told = without_report.len() < all.len();
+    Ok(told.then(|| Regions { all: froc(&all, SEED), large: froc(&large, SEED), without_report }))
+}
+
+fn markdown(e: &Evaluation) -> String {
+    let mut out = e.cases.to_markdown();
+    let mut named = |what: &str, cases: &[String]| {
+        if !cases.is_empty() {
+            out += &format!("\n{what}: {}.\n", cases.join(", "));
+        }
+    };
+    named("Without a prediction, counted as misses", &e.missing);
+    named("Predicted but of another set, not counted", &e.left_out);
+    if let Some(r) = &e.regions {
+        named("Without a report, all their regions counted as missed", &r.without_report);
+        out += &format!(
+            "\n### Regions found\n\nProposals of the reports; the detector's own threshold bounds how many there \
+             are.\n\n{}\nRegions of {LARGE_MM} mm and more:\n\n{}",
+            r.all.to_markdown(),
+            r.large.to_markdown()
+        );
+    }
+    if let Some(c) = &e.against {
+        out += &format!("\n### Against the other run\n\n{}", c.to_markdown());
+    }
+    out
+}
+
+/// cases.md and cases.json, and the curves as SVG and CSV.
+fn write(dir: &Path, e: &Evaluation, text: &str) -> Result<()> {
+    super::make_folder(dir)?;
+    let put = |name: &str, text: &str| {
+        let path = dir.join(name);
+        std::fs::write(&path, text).with_context(|| format!("{} cannot be written", path.display()))
+    };
+    put("cases.md", text)?;
+    put("cases.json", &serde_json::to_string_pretty(e)?)?;
+    if !e.cases.probabilities.is_empty() {
+        write_probabilities(dir, "cases", &[("", e.cases.probabilities.as_slice())])?;
+    }
+    if let Some(r) = &e.regions {
+        write_froc(&dir.join("froc"), &[("all", &r.all), ("10 mm and more", &r.large)])?;
+    }
+    Ok(())
 }
