@@ -127,13 +127,30 @@ fn the_experiment_leaves_six_tables_and_a_figure() {
     let settings =
         format!("scale = 0.01\ntest_spacing_mm = 3.0\n[detector]{DETECTOR}[classifier]{CLASSIFIER}");
     std::fs::write(&config, settings).unwrap();
-    let said = succeeds(&["reproduce", "--config", text(&config), "--out", text(&out)]);
+    let arguments = ["reproduce", "--config", text(&config), "--out", text(&out)];
+    let first = succeeds(&[&arguments[..], &["--stages", "2"]].concat());
+    assert!(first.contains("`detector` is done") && !out.join("results.md").exists(), "{first}");
+    let said = succeeds(&arguments);
     assert!(said.contains("resnet18: case accuracy") && said.contains("location-attention: "), "{said}");
-    let tables = std::fs::read_to_string(out.join("tables.md")).unwrap();
-    assert!((1..=6).all(|n| tables.contains(&format!("## Table {n}: "))), "{tables}");
-    assert!(
-        tables.contains("Accuracy") && out.join("figure5.svg").exists() && out.join("cohort.csv").exists()
-    );
+    let results = std::fs::read_to_string(out.join("results.md")).unwrap();
+    assert!((1..=6).all(|n| results.contains(&format!("## Table {n}: "))), "{results}");
+    for part in ["Brier score", "false regions a scan", "McNemar", "DeLong", "slice_mm"] {
+        assert!(results.contains(part), "{part}: {results}");
+    }
+    for name in ["figure5", "froc", "paper-roc", "calibrated-calibration"] {
+        assert!(out.join(format!("{name}.svg")).exists(), "{name}");
+    }
+    let stages: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(out.join("stages.json")).unwrap()).unwrap();
+    let names: Vec<&str> =
+        stages["stages"].as_array().unwrap().iter().map(|s| s["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["cohort", "detector", "resnet18", "location-attention", "test", "results"]);
+    assert_eq!(said, succeeds(&arguments), "what is done stays as it is");
+    // Another model under the name of an artefact is found out.
+    std::fs::copy(out.join("resnet18/classifier.safetensors"), out.join("detector/detector.safetensors"))
+        .unwrap();
+    let (code, _, error) = common::said(&pleura(&arguments));
+    assert!(code != 0 && error.contains("is not what stage detector ended in"), "{error}");
 }
 
 #[test]

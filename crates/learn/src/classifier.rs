@@ -3,6 +3,7 @@
 use crate::augment::AugmentConfig;
 use crate::candidates::{CaseRegions, Holders, RegionRecipe};
 use crate::checkpoint::State;
+use crate::cohort::{CohortRecipe, Development};
 use crate::data::{Data, Split, phantom_class, phantom_seed, phantom_texture};
 use crate::losses;
 use crate::pool::each_case;
@@ -50,6 +51,9 @@ pub struct ClassifierConfig {
     /// CSV of one's own labelled scans, in place of phantoms (`docs/training.md`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<PathBuf>,
+    /// Cohort whose training and validation cases to use, in place of phantoms of this training's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cohort: Option<CohortRecipe>,
     /// Phantoms to train on, of the three classes in turn.
     pub cases: usize,
     /// Phantoms to validate and calibrate on.
@@ -88,6 +92,7 @@ impl Default for ClassifierConfig {
             seed: 2,
             from: None,
             data: None,
+            cohort: None,
             network: ClassifierNetwork::LocationAttention,
             slab: 1,
             cases: 240,
@@ -125,6 +130,9 @@ impl ClassifierConfig {
         if !(1.0..=5.0).contains(&self.spacing_mm) {
             return wrong("`spacing_mm` must lie between 1 and 5");
         }
+        if self.cohort.is_some() && self.data.is_some() {
+            return wrong("either `data` or `cohort` says what to learn from, not both");
+        }
         if self.steps == 0 && (self.minutes.is_nan() || self.minutes <= 0.0) {
             return wrong("either `steps` or `minutes` must be positive");
         }
@@ -159,10 +167,17 @@ impl ClassifierConfig {
         RegionRecipe { detector, input: self.input(), patch: self.patch(), margin: self.shift }
     }
 
+    /// The raster of the phantom `index` of a split.
+    fn grid(&self, index: usize) -> Grid {
+        match self.scanner_every > 0 && (index / 3).is_multiple_of(self.scanner_every) {
+            true => Grid::Scanner,
+            false => Grid::Detector { spacing_mm: self.spacing_mm },
+        }
+    }
+
     /// The phantom `index` of a split.
     pub(crate) fn phantom(&self, split: Split, index: usize) -> Phantom {
-        let scanner = self.scanner_every > 0 && (index / 3).is_multiple_of(self.scanner_every);
-        let grid = if scanner { Grid::Scanner } else { Grid::Detector { spacing_mm: self.spacing_mm } };
+        let grid = self.grid(index);
         let seed = phantom_seed(self.seed, split, index);
         render(
             phantom_class(index),
@@ -172,6 +187,10 @@ impl ClassifierConfig {
     }
 
     fn data(&self) -> Result<Data<'_>> {
+        if let Some(cohort) = &self.cohort {
+            let cohort = Development::new(cohort)?;
+            return Data::new(None, cohort.cases(), move |split, i| cohort.phantom(split, i, self.grid(i)));
+        }
         let cases = [self.cases, self.validation_cases];
         Data::new(self.data.as_deref(), cases, |split, i| self.phantom(split, i))
     }

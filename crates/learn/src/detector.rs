@@ -3,6 +3,7 @@
 use crate::augment::AugmentConfig;
 use crate::batches::{CropRecipe, batch};
 use crate::checkpoint::State;
+use crate::cohort::{CohortRecipe, Development};
 use crate::data::{Data, Split, phantom_class, phantom_seed, phantom_texture};
 use crate::losses::{self, Loss};
 use crate::pool::{Scan, each_case};
@@ -35,6 +36,9 @@ pub struct DetectorConfig {
     /// CSV of one's own labelled scans, in place of phantoms (`docs/training.md`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<PathBuf>,
+    /// Cohort whose training and validation cases to use, in place of phantoms of this training's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cohort: Option<CohortRecipe>,
     /// Phantoms to train on, of the three classes in turn.
     pub cases: usize,
     /// Phantoms to validate on.
@@ -86,6 +90,7 @@ impl Default for DetectorConfig {
             seed: 1,
             from: None,
             data: None,
+            cohort: None,
             cases: 300,
             validation_cases: 60,
             steps: 0,
@@ -130,6 +135,9 @@ impl DetectorConfig {
         if !(0.5..=10.0).contains(&self.spacing_mm) {
             return wrong("`spacing_mm` must lie between 0.5 and 10");
         }
+        if self.cohort.is_some() && self.data.is_some() {
+            return wrong("either `data` or `cohort` says what to learn from, not both");
+        }
         if self.steps == 0 && (self.minutes.is_nan() || self.minutes <= 0.0) {
             return wrong("either `steps` or `minutes` must be positive");
         }
@@ -168,8 +176,17 @@ impl DetectorConfig {
     }
 
     pub(crate) fn data(&self) -> Result<Data<'_>> {
-        let cases = [self.cases, self.validation_cases];
-        let data = Data::new(self.data.as_deref(), cases, |split, i| self.phantom(split, i))?;
+        let grid = Grid::Detector { spacing_mm: self.spacing_mm };
+        let data = match &self.cohort {
+            Some(cohort) => {
+                let cohort = Development::new(cohort)?;
+                Data::new(None, cohort.cases(), move |split, i| cohort.phantom(split, i, grid))?
+            }
+            None => {
+                let cases = [self.cases, self.validation_cases];
+                Data::new(self.data.as_deref(), cases, |split, i| self.phantom(split, i))?
+            }
+        };
         data.require_marks()?;
         Ok(data)
     }

@@ -1,20 +1,26 @@
-//! The paper's experiment on phantoms: cohort, training, the six tables, the training curves.
+//! The paper's experiment on phantoms: cohort, training, the six tables, and what the paper lacks.
 
-use crate::candidates::label;
-use crate::data::{Names, class_index, phantom_infections};
-use crate::pool::each_case;
-use crate::score_classifier::{empty_tables, verdict_name};
+use crate::cohort::CohortRecipe;
+use crate::data::{Names, phantom_infections};
+use crate::results::Results;
+use crate::screened::{Screened, Screener};
+use crate::stages::{Stages, Until};
 use crate::{
-    ClassifierConfig, ClassifierNetwork, DetectorConfig, Error, Result, checkpoint, train_classifier,
-    train_detector,
+    ClassifierConfig, ClassifierNetwork, DetectorConfig, Error, Result, Summary, checkpoint,
+    train_classifier, train_detector,
 };
-use pleura_evaluate::{Confusion, Curve, write_curves};
+use pleura_evaluate::{Curve, write_curves};
 use pleura_nets::Model;
-use pleura_phantom::{Class, Cohort, CohortCase, CohortSpec, Grid, Split, render};
-use pleura_screen::{Models, Options, Profile, screen};
-use pleura_volume::{NoProgress, Progress};
+use pleura_phantom::{Cohort, CohortCase, Grid, Split};
+use pleura_screen::{LoadedClassifier, LoadedDetector};
+use pleura_volume::Progress;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
+use std::time::Instant;
+
+/// Both classifiers, in the order of the paper's tables.
+const NETWORKS: [(ClassifierNetwork, &str); 2] =
+    [(ClassifierNetwork::Resnet18, "resnet18"), (ClassifierNetwork::LocationAttention, "location-attention")];
 
 /// What to reproduce, and how large.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,13 +28,15 @@ use std::path::Path;
 pub struct ReproduceConfig {
     /// Seed of the cohort.
     pub seed: u64,
-    /// Share of the paper's 90 test cases to screen.
+    /// Share of the paper's 618 cases.
     pub scale: f64,
     /// Edge of the test phantoms' voxels in mm; 0 for the 512 x 512 raster of a scanner.
     pub test_spacing_mm: f64,
-    /// Training of the detector.
+    /// Most minutes of a stage; 0 for no bound. A training that takes longer goes on in the next one.
+    pub stage_minutes: f64,
+    /// Training of the detector; `cases` and `validation_cases` are those of the cohort.
     pub detector: DetectorConfig,
-    /// Training of both classifiers; `network` is set for each in turn.
+    /// Training of both classifiers, as of the detector; `network` is set for each in turn.
     pub classifier: ClassifierConfig,
 }
 
@@ -39,148 +47,198 @@ impl Default for ReproduceConfig {
 }
 
 impl ReproduceConfig {
-    /// A third of the paper's test cases and about an hour of training on two cores.
+    /// Less than five minutes on two cores: every part of the experiment, but too small to learn much.
     pub fn quick() -> Self {
-        let detector = DetectorConfig { cases: 150, validation_cases: 30, steps: 1200, ..Default::default() };
-        let classifier =
-            ClassifierConfig { cases: 90, validation_cases: 30, steps: 800, ..Default::default() };
-        Self { seed: 20_200_221, scale: 1.0 / 3.0, test_spacing_mm: 0.0, detector, classifier }
-    }
-
-    /// As many cases as the paper has: 528 to develop on, a tenth of them to validate, 90 to test.
-    pub fn full() -> Self {
-        let sizes = (475, 53);
         let detector = DetectorConfig {
-            cases: sizes.0,
-            validation_cases: sizes.1,
-            steps: 20_000,
+            steps: 160,
+            crop: 32,
+            widths: vec![8, 16, 32],
+            spacing_mm: 3.0,
+            proposals_a_case: 8.0,
             ..DetectorConfig::default()
         };
         let classifier = ClassifierConfig {
-            cases: sizes.0,
-            validation_cases: sizes.1,
-            steps: 20_000,
+            steps: 120,
+            batch: 24,
+            pixels: 48,
+            spacing_mm: 2.5,
+            scanner_every: 0,
             ..ClassifierConfig::default()
         };
-        Self { scale: 1.0, detector, classifier, ..Self::quick() }
+        Self { seed: 20_200_221, scale: 0.08, test_spacing_mm: 2.5, stage_minutes: 0.0, detector, classifier }
+    }
+
+    /// As many cases as the paper has: 528 to develop on, a tenth of the patients to validate, 90 to
+    /// test, in stages of less than two hours.
+    pub fn full() -> Self {
+        let detector = DetectorConfig { steps: 20_000, ..DetectorConfig::default() };
+        let classifier = ClassifierConfig { steps: 20_000, ..ClassifierConfig::default() };
+        Self { scale: 1.0, test_spacing_mm: 0.0, stage_minutes: 110.0, detector, classifier, ..Self::quick() }
+    }
+
+    fn recipe(&self) -> CohortRecipe {
+        CohortRecipe { seed: self.seed, scale: self.scale }
     }
 
     fn cohort(&self) -> Result<Cohort> {
-        if !(self.scale > 0.0 && self.scale <= 1.0) {
-            return Err(Error::Config("`scale` must be above 0 and at most 1".into()));
-        }
         if self.test_spacing_mm != 0.0 && !(1.0..=5.0).contains(&self.test_spacing_mm) {
             return Err(Error::Config("`test_spacing_mm` must be 0 or lie between 1 and 5".into()));
         }
-        let grid = match self.test_spacing_mm {
+        self.recipe().cohort(match self.test_spacing_mm {
             0.0 => Grid::Scanner,
             spacing_mm => Grid::Detector { spacing_mm },
-        };
-        Ok(Cohort::new(&CohortSpec { seed: self.seed, grid, ..CohortSpec::paper() }.scaled(self.scale)))
+        })
     }
 }
 
-/// One network's tables: truth in rows, answers in columns.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Tables {
-    /// Name of the network.
-    pub network: String,
-    /// Image patches; each carries its region's label.
-    pub patches: Confusion,
-    /// Regions after the vote.
-    pub regions: Confusion,
-    /// Cases after the noisy-or, the paper's profile.
-    pub cases: Confusion,
+/// How far an experiment has come.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reproduced {
+    /// To the end.
+    All(Box<Results>),
+    /// As many stages were done as were asked for; the last one's name.
+    Paused(String),
 }
 
-impl Tables {
-    fn new(network: ClassifierNetwork, names: &Names) -> Self {
-        let [patches, regions, cases] = empty_tables(names);
-        Self { network: network_name(network).into(), patches, regions, cases }
-    }
-
-    fn count(&mut self, seen: &Seen, names: &Names) {
-        let of = &names.regions;
-        for (truth, patches, voted) in &seen.regions {
-            patches.iter().for_each(|p| _ = self.patches.add(&of[*truth], &of[*p]));
-            self.regions.add(&of[*truth], &of[*voted]);
-        }
-        self.cases.add(seen.class.name(), &seen.verdict);
-    }
-}
-
-/// A screened test case: truth, patches and vote of each region, and the verdict.
-struct Seen {
-    class: Class,
-    regions: Vec<(usize, Vec<usize>, usize)>,
-    verdict: String,
-}
-
-fn network_name(network: ClassifierNetwork) -> &'static str {
-    match network {
-        ClassifierNetwork::Resnet18 => "resnet18",
-        ClassifierNetwork::LocationAttention => "location-attention",
-    }
-}
-
-/// Trains the detector and both classifiers on phantoms and measures them on the cohort's test cases
-/// as the paper did: Tables 1 and 2 on patches, 3 and 4 on regions, 5 and 6 on cases (odd numbers
-/// ResNet, even ones location-attention; the paper shows only the latter past Table 2).
+/// Trains the detector and both classifiers on a cohort and measures them on its test cases as the
+/// paper did: Tables 1 and 2 on patches, 3 and 4 on regions, 5 and 6 on cases (odd numbers ResNet, even
+/// ones location-attention; the paper shows only the latter past Table 2).
 ///
-/// The cohort's test cases are screened; the trainings draw phantoms of their own, the three classes
-/// alike and with other seeds (see `cases` of their settings), so no test patient was trained on.
+/// All three learn from the training cases of the cohort that cohort.csv lists, each on the raster of
+/// its own settings, and are chosen on its validation cases; both classifiers with the same
+/// preprocessing, steps and seeds. No patient, seed or body is in two sets.
 ///
-/// Writes cohort.csv, the three training folders, tables.md, tables.json, and figure5.csv and .svg
-/// (loss and accuracy over steps) into `out_dir`. Trainings resume as [`train_detector`] does.
+/// Works in stages, each ending in a file whose SHA-256 stages.json records: cohort.csv, the training
+/// states where a training takes longer than `stage_minutes`, the three models, test.json, and
+/// results.json with results.md and the figures. Called again it goes on behind the last one. With
+/// `stages` it stops after so many.
 ///
 /// # Errors
-/// [`Error::Config`], and what the trainings and the stages say.
-pub fn reproduce(config: &ReproduceConfig, out_dir: &Path, progress: &dyn Progress) -> Result<Vec<Tables>> {
+/// [`Error::Config`], [`Error::Stage`] when the folder belongs to other settings or an artefact was
+/// changed, and what the trainings and the stages say.
+pub fn reproduce(
+    config: &ReproduceConfig,
+    out_dir: &Path,
+    stages: Option<usize>,
+    progress: &dyn Progress,
+) -> Result<Reproduced> {
     let cohort = config.cohort()?;
     std::fs::create_dir_all(out_dir).map_err(|source| Error::Io { path: out_dir.into(), source })?;
-    let stage = |e: &dyn std::fmt::Display| Error::Stage(e.to_string());
-    cohort.write_manifest(&out_dir.join("cohort.csv")).map_err(|e| stage(&e))?;
-    let detector =
-        Model::load(&train_detector(&config.detector, &out_dir.join("detector"), progress)?.model)?;
-    let mut networks = Vec::new();
-    let mut curves = Vec::new();
-    for network in [ClassifierNetwork::Resnet18, ClassifierNetwork::LocationAttention] {
-        let dir = out_dir.join(network_name(network));
-        let config = ClassifierConfig { network, ..config.classifier.clone() };
-        let classifier = Model::load(&train_classifier(&config, &detector, &dir, progress)?.model)?;
-        networks.push((network, Models::new(detector.clone(), classifier).map_err(|e| stage(&e))?));
-        curves.extend(read_curves(&dir.join("curves.csv"), network_name(network))?);
+    let settings = serde_json::to_string(config).map_err(|e| Error::Config(e.to_string()))?;
+    let mut run = Run { config, cohort, dir: out_dir, stages: Stages::open(out_dir, &settings)?, progress };
+    let before = run.stages.done().len();
+    loop {
+        let finished = run.one_stage()?;
+        if let Some(results) = finished {
+            return Ok(Reproduced::All(Box::new(results)));
+        }
+        if stages.is_some_and(|most| run.stages.done().len() - before >= most) {
+            let last = run.stages.done().last().map_or(String::new(), |s| s.name.clone());
+            return Ok(Reproduced::Paused(last));
+        }
     }
-    write_curves(&out_dir.join("figure5"), "Training of both classifiers", &curves)?;
-    let tests: Vec<&CohortCase> = cohort.of(Split::Test).collect();
-    let seen = each_case(tests.len(), "screening the test cases", progress, |i| {
-        look_at(tests[i], &networks).map(Some)
-    })?;
-    let names = Names::new(&phantom_infections());
-    let mut tables: Vec<Tables> = networks.iter().map(|(n, _)| Tables::new(*n, &names)).collect();
-    for of_case in &seen {
-        tables.iter_mut().zip(of_case).for_each(|(t, s)| t.count(s, &names));
-    }
-    write_tables(&tables, out_dir)?;
-    Ok(tables)
 }
 
-/// Renders a test case and screens it with each classifier.
-fn look_at(case: &CohortCase, networks: &[(ClassifierNetwork, Models)]) -> Result<Vec<Seen>> {
-    let phantom = render(case.class, case.seed, &case.options);
-    let options = Options { profile: Profile::Paper, ..Options::default() };
-    let one = |(_, models): &(ClassifierNetwork, Models)| {
-        let found = screen(&phantom.volume, models, &options, &NoProgress)
-            .map_err(|e| Error::Stage(format!("{}: {e}", case.name)))?;
-        let region = |r: &pleura_screen::Region| {
-            let (class, irrelevant) = (class_index(case.class), found.classes.len() - 1);
-            let truth = label(class, irrelevant, &r.box_voxels, &found.lungs.mask, Some(&phantom.infection));
-            (truth, r.patches.iter().map(|p| p.class).collect(), r.class)
+/// An experiment in its folder.
+struct Run<'a> {
+    config: &'a ReproduceConfig,
+    cohort: Cohort,
+    dir: &'a Path,
+    stages: Stages,
+    progress: &'a dyn Progress,
+}
+
+impl Run<'_> {
+    /// Does the first stage that is not done; the results where it is the last one.
+    fn one_stage(&mut self) -> Result<Option<Results>> {
+        let since = Instant::now();
+        if !self.stages.has("cohort") {
+            let written = self.cohort.write_manifest(&self.dir.join("cohort.csv"));
+            written.map_err(|e| Error::Stage(e.to_string()))?;
+            return self.stages.record("cohort", "cohort.csv", since).map(|()| None);
+        }
+        if !self.stages.has("detector") {
+            let mut config = self.config.detector.clone();
+            config.cohort = Some(self.config.recipe());
+            let train = |dir: &Path, progress: &dyn Progress| train_detector(&config, dir, progress);
+            return self.train("detector", "detector.safetensors", train).map(|()| None);
+        }
+        for (network, name) in NETWORKS {
+            if !self.stages.has(name) {
+                let mut config = ClassifierConfig { network, ..self.config.classifier.clone() };
+                config.cohort = Some(self.config.recipe());
+                let detector = self.model("detector", "detector.safetensors")?;
+                let train =
+                    |dir: &Path, progress: &dyn Progress| train_classifier(&config, &detector, dir, progress);
+                return self.train(name, "classifier.safetensors", train).map(|()| None);
+            }
+        }
+        if !self.stages.has("test") {
+            self.test()?;
+            return self.stages.record("test", "test.json", since).map(|()| None);
+        }
+        let results = self.results()?;
+        if !self.stages.has("results") {
+            self.stages.record("results", "results.json", since)?;
+        }
+        Ok(Some(results))
+    }
+
+    /// Trains one network until its stage's time is over or it is done.
+    fn train(
+        &mut self,
+        name: &str,
+        model: &str,
+        train: impl Fn(&Path, &dyn Progress) -> Result<Summary>,
+    ) -> Result<()> {
+        let since = Instant::now();
+        self.stages.restore(name)?;
+        let until = Until::new(self.progress, self.config.stage_minutes);
+        match train(&self.dir.join(name), &until) {
+            Ok(_) => self.stages.record(name, &format!("{name}/{model}"), since),
+            Err(Error::Cancelled) if until.over() && !self.progress.cancelled() => {
+                self.stages.pause(name, since)
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    fn model(&self, name: &str, model: &str) -> Result<Model> {
+        Ok(Model::load(&self.dir.join(name).join(model))?)
+    }
+
+    /// Screens the test cases and writes what was found as test.json.
+    fn test(&self) -> Result<()> {
+        let failed = |e: pleura_screen::Error| Error::Stage(e.to_string());
+        let detector =
+            LoadedDetector::new(self.model("detector", "detector.safetensors")?).map_err(failed)?;
+        let load = |(_, name): &(ClassifierNetwork, &str)| {
+            LoadedClassifier::new(self.model(name, "classifier.safetensors")?).map_err(failed)
         };
-        let regions = found.regions.iter().map(region).collect();
-        Ok(Seen { class: case.class, regions, verdict: verdict_name(&found.verdict, &found.classes) })
-    };
-    networks.iter().map(one).collect()
+        let classifiers = NETWORKS.iter().map(load).collect::<Result<_>>()?;
+        let screener = Screener::new(detector, classifiers, Names::new(&phantom_infections()));
+        let tests: Vec<&CohortCase> = self.cohort.of(Split::Test).collect();
+        let screened = screener.screen(&tests, self.progress)?;
+        let text = serde_json::to_string(&screened).map_err(|e| Error::Stage(e.to_string()))?;
+        checkpoint::write_whole(&self.dir.join("test.json"), text.as_bytes())
+    }
+
+    /// Tables and figures of what test.json holds.
+    fn results(&self) -> Result<Results> {
+        let path = self.dir.join("test.json");
+        let text = std::fs::read(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
+        let screened: Vec<Screened> =
+            serde_json::from_slice(&text).map_err(|e| Error::Stage(format!("{}: {e}", path.display())))?;
+        let mut curves = Vec::new();
+        for (_, name) in NETWORKS {
+            curves.extend(read_curves(&self.dir.join(name).join("curves.csv"), name)?);
+        }
+        write_curves(&self.dir.join("figure5"), "Training of both classifiers", &curves)?;
+        let names = Names::new(&phantom_infections());
+        let results = Results::new(&screened, &NETWORKS.map(|n| n.1), &names, self.config.seed)?;
+        results.write(self.dir)?;
+        Ok(results)
+    }
 }
 
 /// The curves of a training, named after its network.
@@ -198,25 +256,4 @@ fn read_curves(path: &Path, network: &str) -> Result<Vec<Curve>> {
         }
     }
     Ok(curves)
-}
-
-fn write_tables(tables: &[Tables], out_dir: &Path) -> Result<()> {
-    let mut text = String::from(
-        "# The six tables, on synthetic cases\n\nSynthetic data: these figures say how the method does on phantoms, \
-         not on patients.\n",
-    );
-    type Pick = fn(&Tables) -> &Confusion;
-    let levels: [(&str, Pick); 3] =
-        [("image patches", |t| &t.patches), ("regions", |t| &t.regions), ("cases", |t| &t.cases)];
-    let mut number = 0;
-    for (level, pick) in levels {
-        for table in tables {
-            number += 1;
-            text +=
-                &format!("\n## Table {number}: {level}, {}\n\n{}", table.network, pick(table).to_markdown());
-        }
-    }
-    checkpoint::write_whole(&out_dir.join("tables.md"), text.as_bytes())?;
-    let json = serde_json::to_string_pretty(tables).map_err(|e| Error::Stage(e.to_string()))?;
-    checkpoint::write_whole(&out_dir.join("tables.json"), json.as_bytes())
 }

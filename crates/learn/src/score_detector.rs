@@ -5,6 +5,7 @@ use crate::detector::DetectorConfig;
 use crate::pool::{each_case, find_lungs};
 use crate::truth::{self, is_asked};
 use crate::{Error, Result};
+use pleura_evaluate::is_hit;
 use pleura_nets::boxes::{AnchorMatch, anchor_boxes, decode, feature_grid, match_anchors};
 use pleura_nets::{Model, Weights};
 use pleura_screen::{DetectorOutput, LoadedDetector, analysable, infected_voxels, kept_boxes, run_detector};
@@ -15,12 +16,6 @@ use std::collections::BTreeMap;
 const LEAST_SCORE: f32 = 0.02;
 /// Voxel thresholds that are tried.
 const VOXEL_THRESHOLDS: [f32; 9] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9];
-/// A proposal is a hit of a truth region: IoU at least 0.2, or its centre inside the region with a
-/// volume ratio of at most 4 (docs/architecture.md).
-pub(crate) fn is_hit(candidate: &Box3, region: &Box3) -> bool {
-    let (a, b) = (candidate.volume().max(1e-9), region.volume().max(1e-9));
-    candidate.iou(region) >= 0.2 || (region.contains(candidate.center()) && (a / b).max(b / a) <= 4.0)
-}
 
 /// The candidates of a case.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -223,17 +218,6 @@ fn choose(outcomes: &[Outcome], recall: f64, allowed: f64) -> Scored {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_hit_is_overlap_or_a_centre_inside_of_like_size() {
-        let region = Box3::cube([0.0; 3], 20.0);
-        assert!(is_hit(&Box3::cube([2.0, 0.0, 0.0], 20.0), &region));
-        // 10 mm cube at the centre: IoU 1/8, volume ratio 8.
-        assert!(!is_hit(&Box3::cube([0.0; 3], 10.0), &region));
-        // 13 mm cube: ratio 3.6.
-        assert!(is_hit(&Box3::cube([5.0, 0.0, 0.0], 13.0), &region));
-        assert!(!is_hit(&Box3::cube([11.0, 0.0, 0.0], 13.0), &region));
-    }
 
     fn outcomes() -> Vec<Outcome> {
         let hit = Kept { scores: vec![0.9, 0.8, 0.5, 0.3], hit_scores: vec![0.9, 0.5] };

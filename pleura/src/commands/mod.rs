@@ -7,6 +7,8 @@ mod evaluate;
 mod inspect;
 mod lungs;
 mod phantom;
+#[cfg(feature = "train")]
+mod reproduce;
 mod screen;
 #[cfg(feature = "train")]
 mod train;
@@ -31,7 +33,7 @@ pub fn run(command: Command) -> Result<u8> {
         #[cfg(feature = "train")]
         Command::Train(a) => train::run(&a),
         #[cfg(feature = "train")]
-        Command::Reproduce(a) => train::reproduce(&a),
+        Command::Reproduce(a) => reproduce::run(&a),
         Command::Evaluate(a) => evaluate::run(&a),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "pleura", &mut std::io::stdout());

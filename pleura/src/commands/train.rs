@@ -1,12 +1,10 @@
-//! `pleura train` and `pleura reproduce`.
+//! `pleura train`.
 
 use crate::bars::Bar;
-use crate::cli::{Preset, Reproduce, Train, TrainCommon};
+use crate::cli::{Train, TrainCommon};
 use crate::failure::{DONE, Usage};
 use anyhow::{Context, Result};
-use pleura_learn::{
-    ClassifierConfig, DetectorConfig, ReproduceConfig, Summary, train_classifier, train_detector,
-};
+use pleura_learn::{ClassifierConfig, DetectorConfig, Summary, train_classifier, train_detector};
 use pleura_nets::Model;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -59,36 +57,11 @@ pub fn run(a: &Train) -> Result<u8> {
     Ok(DONE)
 }
 
-pub fn reproduce(a: &Reproduce) -> Result<u8> {
-    let config = match (&a.config, a.preset) {
-        (Some(path), _) => from_toml(path)?,
-        (None, Preset::Quick) => ReproduceConfig::quick(),
-        (None, Preset::Full) => ReproduceConfig::full(),
-    };
-    if a.show_config {
-        return show(&config);
-    }
-    let bar = Bar::new("");
-    let tables = pleura_learn::reproduce(&config, &a.out, &bar);
-    bar.finish();
-    let tables = tables?;
-    if a.json {
-        super::print_json(&tables)?;
-        return Ok(DONE);
-    }
-    for t in &tables {
-        let (accuracy, i) = t.cases.accuracy();
-        println!("{}: case accuracy {accuracy:.3}, 95 % interval {:.3} to {:.3}", t.network, i.low, i.high);
-    }
-    println!("{}", a.out.join("tables.md").display());
-    Ok(DONE)
-}
-
 fn configuration<T: DeserializeOwned + Default>(a: &TrainCommon) -> Result<T> {
     a.config.as_deref().map_or_else(|| Ok(T::default()), from_toml)
 }
 
-fn from_toml<T: DeserializeOwned>(path: &Path) -> Result<T> {
+pub(super) fn from_toml<T: DeserializeOwned>(path: &Path) -> Result<T> {
     let text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
     toml::from_str(&text).map_err(|e| Usage(format!("{}: {e}", path.display())).into())
 }
@@ -110,7 +83,7 @@ fn override_with(
     *steps = a.steps.unwrap_or(*steps);
 }
 
-fn show<T: Serialize>(config: &T) -> Result<u8> {
+pub(super) fn show<T: Serialize>(config: &T) -> Result<u8> {
     print!("{}", toml::to_string(config)?);
     Ok(DONE)
 }

@@ -1,0 +1,157 @@
+//! The test cases of a cohort, screened with several classifiers behind one detector.
+
+use crate::candidates::label;
+use crate::data::{Names, class_index};
+use crate::pool::{each_case, find_lungs};
+use crate::score_classifier::verdict_name;
+use crate::truth::{self, is_asked};
+use crate::{Error, Result};
+use pleura_evaluate::{Answers, CaseOutcome, FACTS, FrocScan};
+use pleura_lungs::Lungs;
+use pleura_phantom::{CohortCase, Phantom, TruthRegion, render};
+use pleura_screen::{
+    Candidate, Finding, LoadedClassifier, LoadedDetector, Profile, Region, Verdict, analysable, classify,
+    detect, findings, region, verdict,
+};
+use pleura_volume::{Box3, NoProgress, Progress};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Score from which proposals count in the free-response curve; screening asks for more.
+const LEAST_SCORE: f32 = 0.02;
+/// Least longest edge of a region that counts as large, mm.
+const LARGE_MM: f64 = 10.0;
+/// In the order of [`Seen::case`].
+pub(crate) const PROFILES: [Profile; 2] = [Profile::Paper, Profile::Calibrated];
+
+/// A screened test case.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Screened {
+    /// What the detector proposed, against all truth regions and against those of 10 mm and more.
+    pub froc: [FrocScan; 2],
+    /// By classifier.
+    pub networks: Vec<Seen>,
+}
+
+/// A test case as one classifier sees it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Seen {
+    /// Truth and answer of each patch, in the paper's profile.
+    pub patches: Answers,
+    /// Of each region after the vote.
+    pub regions: Answers,
+    /// The case, by each of [`PROFILES`].
+    pub case: [CaseOutcome; 2],
+}
+
+/// What the cases are screened with.
+pub(crate) struct Screener {
+    /// Proposes from [`LEAST_SCORE`] on. Proposals are thinned best first: the better ones are the same
+    /// as at a higher score.
+    detector: LoadedDetector,
+    /// Score from which a proposal is classified.
+    threshold: f64,
+    classifiers: Vec<LoadedClassifier>,
+    names: Names,
+}
+
+impl Screener {
+    pub fn new(mut detector: LoadedDetector, classifiers: Vec<LoadedClassifier>, names: Names) -> Self {
+        let asked = detector.proposals.score_threshold;
+        detector.proposals.score_threshold = asked.min(LEAST_SCORE);
+        Self { detector, threshold: f64::from(asked), classifiers, names }
+    }
+
+    /// Screens all cases, in order.
+    pub fn screen(&self, cases: &[&CohortCase], progress: &dyn Progress) -> Result<Vec<Screened>> {
+        each_case(cases.len(), "screening the test cases", progress, |i| {
+            let case = cases[i];
+            self.one(&case.name, &render(case.class, case.seed, &case.options)).map(Some)
+        })
+    }
+
+    fn one(&self, name: &str, phantom: &Phantom) -> Result<Screened> {
+        let lungs = find_lungs(&phantom.volume)?;
+        let proposed = match analysable(&lungs) {
+            true => {
+                detect(&phantom.volume, &lungs.mask, &self.detector, &NoProgress)
+                    .map_err(|e| Error::Stage(format!("{name}: {e}")))?
+                    .candidates
+            }
+            false => Vec::new(),
+        };
+        let kept: Vec<Candidate> = proposed.iter().filter(|c| c.score >= self.threshold).cloned().collect();
+        let seen = |c| self.seen(name, phantom, &lungs, &kept, c);
+        Ok(Screened {
+            froc: [0.0, LARGE_MM].map(|least| free_response(phantom, &proposed, least)),
+            networks: self.classifiers.iter().map(seen).collect::<Result<_>>()?,
+        })
+    }
+
+    fn seen(
+        &self,
+        name: &str,
+        phantom: &Phantom,
+        lungs: &Lungs,
+        kept: &[Candidate],
+        classifier: &LoadedClassifier,
+    ) -> Result<Seen> {
+        let (class, none) = (class_index(phantom.class), self.names.regions.len() - 1);
+        let voted = |profile| -> Result<Vec<Region>> {
+            let patches = classify(&phantom.volume, &lungs.mask, kept, classifier, profile, &NoProgress)
+                .map_err(|e| Error::Stage(format!("{name}: {e}")))?;
+            Ok(kept.iter().cloned().zip(patches).map(|(c, p)| region(c, p)).collect())
+        };
+        let (paper, calibrated) = (voted(PROFILES[0])?, voted(PROFILES[1])?);
+        let (mut patches, mut regions): (Answers, Answers) = (Vec::new(), Vec::new());
+        for r in &paper {
+            let truth = label(class, none, &r.box_voxels, &lungs.mask, Some(&phantom.infection));
+            patches.extend(r.patches.iter().map(|p| (truth, self.names.regions[p.class].clone())));
+            regions.push((truth, self.names.regions[r.class].clone()));
+        }
+        let looked_at = analysable(lungs);
+        let case = [(&paper, PROFILES[0]), (&calibrated, PROFILES[1])].map(|(regions, profile)| {
+            let found = findings(regions, &classifier.classes, profile, &classifier.calibration);
+            let said = match looked_at {
+                true => verdict(&found, &classifier.classes, profile, &classifier.calibration).0,
+                false => Verdict::NotAnalysable,
+            };
+            CaseOutcome {
+                case: name.to_owned(),
+                truth: class,
+                answer: verdict_name(&said, &classifier.classes),
+                probabilities: if looked_at { probabilities(&found, none) } else { Vec::new() },
+                facts: facts(phantom),
+            }
+        });
+        Ok(Seen { patches, regions, case })
+    }
+}
+
+/// Probability of each type, then of no infection: as probable as the largest finding is not.
+fn probabilities(found: &[Finding], types: usize) -> Vec<f64> {
+    let of = |class| found.iter().filter(|f| f.class == class).map(|f| f.probability).fold(0.0, f64::max);
+    let mut all: Vec<f64> = (0..types).map(of).collect();
+    all.push(1.0 - all.iter().copied().fold(0.0, f64::max));
+    all
+}
+
+fn longest(b: &Box3) -> f64 {
+    b.size().into_iter().fold(0.0, f64::max)
+}
+
+/// What results are told apart by; size and number of lesions only where there are any.
+fn facts(phantom: &Phantom) -> BTreeMap<String, f64> {
+    let regions: Vec<TruthRegion> = truth::regions(&phantom.infection).into_iter().filter(is_asked).collect();
+    let largest = regions.iter().map(|r| longest(&r.box_mm)).fold(0.0, f64::max);
+    let values = [phantom.latents.slice_mm, phantom.latents.noise_hu, regions.len() as f64, largest];
+    let known = FACTS.iter().zip(values).filter(|(n, _)| !regions.is_empty() || !n.starts_with("lesion"));
+    known.map(|(name, value)| ((*name).to_owned(), value)).collect()
+}
+
+fn free_response(phantom: &Phantom, candidates: &[Candidate], least_mm: f64) -> FrocScan {
+    let asked = |r: &TruthRegion| (r.box_mm, is_asked(r) && longest(&r.box_mm) >= least_mm);
+    let regions: Vec<(Box3, bool)> = truth::regions(&phantom.infection).iter().map(asked).collect();
+    let scored: Vec<(Box3, f64)> = candidates.iter().map(|c| (c.box_mm, c.score)).collect();
+    FrocScan::new(&scored, &regions)
+}
