@@ -5,6 +5,7 @@
 
 mod common;
 
+use common::damage::{Random, check_memory, injure};
 use common::{chest, mha, nrrd, one, zipped};
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
@@ -12,20 +13,6 @@ use pleura_formats::{Error, Limits, Scan, find_sources, read, write_nifti_i16};
 use std::fs;
 use std::io::Write;
 use std::path::Path;
-
-/// The most memory this process has held so far, in bytes; none where the system does not tell.
-fn most_memory() -> Option<usize> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|l| l.starts_with("VmHWM:"))?;
-    Some(line.split_whitespace().nth(1)?.parse::<usize>().unwrap() * 1024)
-}
-
-fn check_memory() {
-    match most_memory() {
-        Some(bytes) => assert!(bytes < 256 << 20, "{bytes} bytes were held"),
-        None => eprintln!("skipped: this system does not tell how much memory was held"),
-    }
-}
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut packer = GzEncoder::new(Vec::new(), Compression::fast());
@@ -202,40 +189,6 @@ fn a_ratio_that_no_scan_reaches_is_refused() {
     assert!(read(&source, &limits).unwrap_err().to_string().contains("over the limit"));
     let source_limits = Limits { expansion: 100_000, ..limits };
     assert!(!read(&source, &source_limits).unwrap_err().to_string().contains("over the limit"));
-}
-
-/// Numbers that look random: splitmix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % n.max(1) as u64) as usize
-    }
-}
-
-/// One to four small injuries; returns the first byte touched.
-fn injure(bytes: &mut Vec<u8>, random: &mut Random) -> usize {
-    let mut first = bytes.len();
-    for _ in 0..=random.below(4) {
-        let n = bytes.len();
-        // Half of them in the first bytes, where the headers are.
-        let at = if random.below(2) == 0 { random.below(n.min(400)) } else { random.below(n) };
-        let to = (at + 1 + random.below(16)).min(n);
-        first = first.min(at);
-        match random.below(7) {
-            0 if at < n => bytes[at] ^= 1 << random.below(8),
-            1 if at < n => bytes[at] = random.below(256) as u8,
-            2 if at < n => bytes[at] = b"0123456789-. \n"[random.below(14)],
-            3 => bytes.truncate(at),
-            4 => drop(bytes.drain(at..to)),
-            5 => bytes.splice(at..at, (0..to - at).map(|_| random.below(256) as u8)).for_each(drop),
-            _ => bytes.extend_from_within(at..to),
-        }
-    }
-    first
 }
 
 /// What comes of it is an error that names the file, or a volume as its header says; where a

@@ -47,9 +47,10 @@ pub(crate) struct Frames {
 /// else from the first frame's and the offsets of the others (C.8.8.3.2), or their distance.
 pub(crate) fn frames(set: &Set, count: usize) -> Result<Frames, Problem> {
     let per_frame = items(set, tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE);
-    let shared = items(set, tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE);
+    // All sequences of groups and macros hold one item; more would be looked through for each frame.
+    let shared = items(set, tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE).first();
     if per_frame.is_empty() {
-        let groups = Groups { set, groups: shared.iter().collect() };
+        let groups = Groups { set, groups: shared.into_iter().collect() };
         return repeated(set, groups.plane()?, count);
     }
     if per_frame.len() != count {
@@ -64,6 +65,11 @@ pub(crate) fn frames(set: &Set, count: usize) -> Result<Frames, Problem> {
 fn repeated(set: &Set, first: Plane, count: usize) -> Result<Frames, Problem> {
     if count == 1 {
         return Ok(Frames { planes: vec![first], assumed: false });
+    }
+    // The number may be all there is of the frames: they are not believed before they are placed.
+    if count > bounds::VOXELS {
+        let text = format!("It says that it holds {count} frames, more than any stack of slices.");
+        return Err(Problem::new("geometry-impossible", text));
     }
     let offsets = numbers(set, tags::GRID_FRAME_OFFSET_VECTOR);
     let between = number(set, tags::SPACING_BETWEEN_SLICES).filter(|&d| d != 0.0);
@@ -92,7 +98,7 @@ struct Groups<'a> {
 impl Groups<'_> {
     /// What `read` finds in a macro of the groups, or else in the data set itself.
     fn find<T>(&self, within: Tag, read: impl Fn(&Set) -> Option<T>) -> Option<T> {
-        let nested = self.groups.iter().flat_map(|g| items(g, within));
+        let nested = self.groups.iter().filter_map(|g| items(g, within).first());
         nested.chain([self.set]).find_map(read)
     }
 

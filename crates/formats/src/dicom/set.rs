@@ -30,8 +30,12 @@ impl Set {
         Self { elements: Vec::new(), big_endian }
     }
 
+    /// Of attributes that are there twice the first counts; so a set is never larger than the list
+    /// of what is wanted.
     pub(crate) fn put(&mut self, element: Element) {
-        self.elements.push(element);
+        if !self.has(element.tag) {
+            self.elements.push(element);
+        }
     }
 
     fn get(&self, tag: Tag) -> Option<&Element> {

@@ -163,8 +163,8 @@ impl Gaps {
     /// Whether the gap is one of three or more alike in a row, none wider than slices can be thick.
     fn in_even_run(&self, i: usize) -> bool {
         let alike = |g: &&f64| (*g / self.gaps[i] - 1.0).abs() < ROUNDING;
-        let before = self.gaps[..i].iter().rev().take_while(alike).count();
-        let after = self.gaps[i + 1..].iter().take_while(alike).count();
+        let before = self.gaps[..i].iter().rev().take_while(alike).take(2).count();
+        let after = self.gaps[i + 1..].iter().take_while(alike).take(2).count();
         self.gaps[i] <= THICKEST_MM && before + after >= 2
     }
 
@@ -186,12 +186,12 @@ impl Gaps {
 
 /// Between which slices Instance Numbers are left out.
 fn jumps(slices: &[Slice]) -> Vec<bool> {
-    let step = |w: &[Slice]| Some((w[1].number? - w[0].number?).unsigned_abs());
+    let step = |w: &[Slice]| Some(w[1].number?.abs_diff(w[0].number?));
     let steps: Vec<Option<u64>> = slices.windows(2).map(step).collect();
     let mut sorted: Vec<u64> = steps.iter().flatten().copied().collect();
     sorted.sort_unstable();
     let usual = sorted.get(sorted.len() / 4).copied().unwrap_or(0).max(1);
-    steps.iter().map(|s| s.is_some_and(|s| s >= 2 * usual)).collect()
+    steps.iter().map(|s| s.is_some_and(|s| s >= usual.saturating_mul(2))).collect()
 }
 
 /// Linear interpolation at `at`; a slice that lies nearly there is copied.

@@ -16,6 +16,9 @@ use super::{Problem, warning};
 use crate::{Warning, bounds};
 use pleura_volume::Geometry;
 
+/// Most kinds of slices in one series: each slice is compared with one of every kind.
+const KINDS: usize = 1000;
+
 /// One slice and what tells it from others.
 #[derive(Debug, Clone)]
 pub(crate) struct Slice {
@@ -66,7 +69,7 @@ pub(crate) fn normal(axes: &[[f64; 3]; 2]) -> [f64; 3] {
 /// Makes the plan. `between` is the spacing to assume for a single slice.
 pub(crate) fn build(slices: Vec<Slice>, between: Option<f64>) -> Result<Stack, Problem> {
     let mut warnings = Vec::new();
-    let slices = majority(slices, &mut warnings);
+    let slices = majority(slices, &mut warnings)?;
     let Some(first) = slices.first() else {
         return Err(Problem::new("no-image", "It holds no slices."));
     };
@@ -113,7 +116,7 @@ fn difference(a: &Slice, b: &Slice) -> Option<(&'static str, &'static str)> {
 }
 
 /// The largest set of slices of one size, spacing, orientation and frame of reference.
-fn majority(mut slices: Vec<Slice>, warnings: &mut Vec<Warning>) -> Vec<Slice> {
+fn majority(mut slices: Vec<Slice>, warnings: &mut Vec<Warning>) -> Result<Vec<Slice>, Problem> {
     let total = slices.len();
     let mut frames: Vec<_> = slices.iter().map(|s| s.frame_of_reference.clone()).collect();
     frames.sort_unstable();
@@ -127,6 +130,11 @@ fn majority(mut slices: Vec<Slice>, warnings: &mut Vec<Warning>) -> Vec<Slice> {
         match groups.iter_mut().find(|g| difference(&g[0], &slice).is_none()) {
             Some(group) => group.push(slice),
             None => groups.push(vec![slice]),
+        }
+        if groups.len() > KINDS {
+            let text =
+                format!("Its slices are of more than {KINDS} kinds by size, orientation or pixel spacing.");
+            return Err(Problem::new("not-stacked", text));
         }
     }
     // The first of the largest, so that ties do not hang on anything but the files' order.
@@ -144,7 +152,7 @@ fn majority(mut slices: Vec<Slice>, warnings: &mut Vec<Warning>) -> Vec<Slice> {
         let message = format!("{count} of {total} slices have {what} than the rest and were left out.");
         warnings.push(warning(code, message, vec![]));
     }
-    kept
+    Ok(kept)
 }
 
 /// Finds sideways steps of more than half a pixel and widens the grid for them.

@@ -1,6 +1,8 @@
 //! Shared by the tests of this crate.
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub mod damage;
+
 use dicom_core::value::{DataSetSequence, Value};
 use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
 use dicom_dictionary_std::{tags, uids};
