@@ -14,6 +14,8 @@ mod atomic;
 mod bounds;
 mod dicom;
 mod frame;
+#[doc(hidden)]
+pub mod fuzzing;
 mod grids;
 mod hounsfield;
 mod inspect;
