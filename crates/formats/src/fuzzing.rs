@@ -9,8 +9,11 @@ use crate::dicom;
 use crate::{Error, Limits, Scan, find_sources, read};
 use std::path::Path;
 
+/// Panics where a promise is broken.
+pub type Parse = fn(&[u8]);
+
 /// The parsers, by the names of their folders in `fuzz/corpus`.
-pub const TARGETS: [(&str, fn(&[u8])); 9] = [
+pub const TARGETS: [(&str, Parse); 9] = [
     ("rle", rle),
     ("jpeg_lossless", jpeg),
     ("jpeg_dct", jpeg),
