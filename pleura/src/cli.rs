@@ -21,8 +21,21 @@ pub struct Cli {
     /// Threads to use [default: one a core]
     #[arg(long, global = true, value_name = "N", env = "PLEURA_THREADS", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
+    /// Where the networks run and learn; without a graphics card that is the CPU
+    #[cfg(feature = "gpu")]
+    #[arg(long, global = true, value_enum, default_value_t = Device::Cpu, env = "PLEURA_DEVICE")]
+    pub device: Device,
     #[command(subcommand)]
     pub command: Command,
+}
+
+#[cfg(feature = "gpu")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Device {
+    /// Our own kernels
+    Cpu,
+    /// The fastest graphics card that Vulkan shows
+    Gpu,
 }
 
 #[derive(Debug, Subcommand)]

@@ -3,6 +3,8 @@
 mod bars;
 mod cli;
 mod commands;
+#[cfg(feature = "gpu")]
+mod device;
 mod failure;
 mod models;
 
@@ -22,6 +24,8 @@ fn main() -> ExitCode {
         eprintln!("pleura: the threads could not be started: {e}");
         return ExitCode::from(failure::FAILED);
     }
+    #[cfg(feature = "gpu")]
+    device::choose(cli.device);
     match commands::run(cli.command) {
         Ok(code) => ExitCode::from(code),
         Err(e) => {

@@ -37,6 +37,9 @@ pub fn load(files: &[PathBuf]) -> Result<Models> {
     }
     let proposing = proposing.map_or_else(detector, Ok)?;
     let calling = calling.map_or_else(classifier, Ok)?;
+    #[cfg(feature = "gpu")]
+    return crate::device::models(proposing, calling);
+    #[cfg(not(feature = "gpu"))]
     Ok(Models::new(proposing, calling)?)
 }
 

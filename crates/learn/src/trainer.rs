@@ -74,7 +74,7 @@ pub(crate) fn train(
         curves: task.curves().iter().map(|n| Curve { name: n.to_string(), points: vec![] }).collect(),
     };
     let mut state = checkpoint::load(&path, &schedule.config)?.unwrap_or_else(fresh);
-    let device = Device::flex().autodiff();
+    let device = pleura_nets_burn::training_device();
     let mut net = Net::from_weights(spec, &state.weights, &device)?;
     progress.stage(schedule.title, state.planned_steps);
     let mut timed: Option<Instant> = None;

@@ -8,15 +8,32 @@ mod batch_norm;
 mod convolution;
 mod elementwise;
 mod extension;
+#[cfg(feature = "gpu")]
+pub mod gpu;
 mod net;
 mod node;
 mod plain;
 mod pool;
 
+use burn::tensor::Device;
+use std::sync::OnceLock;
+
 pub use batch_norm::Moments;
 pub use extension::{NodeKernels, NodeOps, Saved};
 pub use net::{Net, Value};
 pub use node::{Node, Statistics, View};
+
+static CHOSEN: OnceLock<Device> = OnceLock::new();
+
+/// Trains on this device from now on; the first choice of a process holds.
+pub fn train_on(device: &Device) {
+    let _ = CHOSEN.set(device.clone());
+}
+
+/// The device to train on: the CPU, unless another was chosen by [`train_on`].
+pub fn training_device() -> Device {
+    CHOSEN.get().cloned().unwrap_or_else(Device::flex).autodiff()
+}
 
 /// Result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
