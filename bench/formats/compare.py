@@ -157,6 +157,8 @@ def enhanced(folder, out):
     whole.PixelData = b"".join(d.pixel_array.tobytes() for d in sets)
     whole["PixelData"].VR = "OW"
     whole.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    # De-identified files may lack it, and pydicom writes no file without.
+    whole.file_meta.MediaStorageSOPInstanceUID = whole.SOPInstanceUID = pydicom.uid.generate_uid()
     whole.save_as(f"{out}/enhanced", enforce_file_format=True)
 
 
