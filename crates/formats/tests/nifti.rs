@@ -143,3 +143,23 @@ fn what_does_not_compress_comes_back() {
     write_nifti_i16(&path, &volume, None).unwrap();
     assert!(one(&path).unwrap().volume.data == volume.data);
 }
+
+#[test]
+fn headers_whose_scale_or_offset_is_no_number_are_refused() {
+    // `scl_slope` at byte 112, `scl_inter` at 116, `vox_offset` at 108; nibabel refuses all of these too.
+    let changed = |changes: &[(usize, f32)]| {
+        let mut bytes = std::fs::read(made("plain.nii")).unwrap();
+        changes.iter().for_each(|(at, v)| bytes[*at..*at + 4].copy_from_slice(&v.to_le_bytes()));
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("changed.nii");
+        std::fs::write(&path, bytes).unwrap();
+        one(&path).map(|scan| scan.volume.data[0]).map_err(|e| e.to_string())
+    };
+    let plain = changed(&[]).unwrap();
+    for intercept in [f32::NAN, f32::INFINITY] {
+        assert!(changed(&[(112, 1.0), (116, intercept)]).unwrap_err().contains("scl_inter"));
+        // Without a slope nothing is scaled.
+        assert_eq!(changed(&[(112, 0.0), (116, intercept)]).unwrap(), plain);
+    }
+    assert!(changed(&[(108, -8.0)]).unwrap_err().contains("start at byte -8"));
+}

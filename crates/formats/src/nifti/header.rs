@@ -130,15 +130,19 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Header, String> {
     let real =
         |one: usize, other: usize, i: usize| if two { f.f64(other + 8 * i) } else { f.f32(one + 4 * i) };
     let units = if two { f.i32(500) } else { i32::from(bytes[123]) };
-    let vox_offset = if two { f.i64(168).max(0) as u64 } else { f.f32(108).max(0.0) as u64 };
+    let vox_offset = if two { f.i64(168) } else { f.f32(108) as i64 };
+    let (slope, intercept) = (real(112, 176, 0), real(116, 184, 0));
+    if slope.is_finite() && slope != 0.0 && !intercept.is_finite() {
+        return Err("Its values are scaled, but scl_inter is no number.".into());
+    }
     Ok(Header {
         big_endian,
         single,
         size: size(dim)?,
         number,
         offset: offset(vox_offset, single, length as u64)?,
-        slope: real(112, 176, 0),
-        intercept: real(116, 184, 0),
+        slope,
+        intercept,
         pixdim: std::array::from_fn(|i| real(76, 104, i)),
         qform_code: if two { f.i32(344) } else { f.i16(252).into() },
         sform_code: if two { f.i32(348) } else { f.i16(254).into() },
@@ -154,13 +158,14 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Header, String> {
 
 /// Where the voxels start: in a single file behind the header and the 4 bytes that say whether
 /// anything extends it, where nothing else is stated.
-fn offset(stated: u64, single: bool, header: u64) -> Result<u64, String> {
-    match (single, stated) {
-        (true, 0) => Ok(header + 4),
-        (true, _) if stated < header => {
-            Err(format!("Its voxels are said to start at byte {stated}, in the header."))
+fn offset(stated: i64, single: bool, header: u64) -> Result<u64, String> {
+    match (single, u64::try_from(stated)) {
+        (true, Ok(0)) => Ok(header + 4),
+        (true, Ok(at)) if at < header => {
+            Err(format!("Its voxels are said to start at byte {at}, in the header."))
         }
-        _ => Ok(stated),
+        (_, Ok(at)) => Ok(at),
+        (_, Err(_)) => Err(format!("Its voxels are said to start at byte {stated}.")),
     }
 }
 
