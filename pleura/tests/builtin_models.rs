@@ -61,7 +61,7 @@ fn proposals_come_from_the_proposal_head() {
     let deaf = Model::new(model.manifest, model.weights).unwrap();
     let without = recall(&proposals(deaf, &cases), &cases);
     println!("recall {whole:.3}, {without:.3} with a zeroed head");
-    assert!(whole > 0.3, "{whole}");
+    assert!(whole > 0.2, "{whole}");
     assert!(without < whole / 3.0, "{without} of {whole} is left without the head");
 }
 
