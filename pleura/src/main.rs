@@ -12,7 +12,7 @@ use clap::Parser;
 use std::process::ExitCode;
 
 /// Networks ask for and give back hundreds of megabytes a pass. The system's allocator hands such
-/// blocks back to the kernel each time, and clearing them anew cost half of a training step.
+/// blocks back to the kernel each time, and clearing them anew cost a good part of a training step.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
