@@ -179,7 +179,7 @@ def lesions(folder):
 def table(found):
     """The lesions of all cases of a class, in the form of the literature's tables."""
     out = {}
-    for name in sorted({f["class"] for f in found} - {"no-infection"}):
+    for name in sorted({f["class"] for f in found} - {"no-infection-found"}):
         cases = [f for f in found if f["class"] == name]
         runs = [r for f in cases for r in f["runs"]]
         out[name] = {

@@ -12,6 +12,7 @@ mod interval;
 mod leakage;
 mod predictions;
 mod rank;
+mod regions;
 mod strata;
 mod table;
 
@@ -27,6 +28,7 @@ pub use interval::{Interval, wilson};
 pub use leakage::{Member, check_leakage};
 pub use predictions::{FACTS, Joined, NO_INFECTION, Prediction, Truth, join, read_predictions, read_truth};
 pub use rank::{Roc, auc, roc};
+pub use regions::{LARGE_MM, LEAST_ML, TrueRegion, case_facts, free_response};
 pub use strata::{Stratum, strata};
 pub use table::{Answers, ClassFigures, Table};
 

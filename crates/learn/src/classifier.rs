@@ -3,8 +3,8 @@
 use crate::augment::AugmentConfig;
 use crate::candidates::{CaseRegions, Holders, RegionRecipe};
 use crate::checkpoint::State;
-use crate::cohort::{CohortRecipe, Development};
-use crate::data::{Data, Split, phantom_class, phantom_seed, phantom_texture};
+use crate::cohort::CohortRecipe;
+use crate::data::{Data, Origin, Split};
 use crate::losses;
 use crate::pool::each_case;
 use crate::rng::Rng;
@@ -17,7 +17,7 @@ use pleura_nets::{
     Calibration, FORMAT, InputRecipe, Model, ModelManifest, NetSpec, PatchRecipe, Preprocessing, specs,
 };
 use pleura_nets_burn::Net;
-use pleura_phantom::{Grid, Phantom, RenderOptions, render};
+use pleura_phantom::Grid;
 use pleura_screen::LoadedDetector;
 use pleura_volume::Progress;
 use rayon::prelude::*;
@@ -130,9 +130,6 @@ impl ClassifierConfig {
         if !(1.0..=5.0).contains(&self.spacing_mm) {
             return wrong("`spacing_mm` must lie between 1 and 5");
         }
-        if self.cohort.is_some() && self.data.is_some() {
-            return wrong("either `data` or `cohort` says what to learn from, not both");
-        }
         if self.steps == 0 && (self.minutes.is_nan() || self.minutes <= 0.0) {
             return wrong("either `steps` or `minutes` must be positive");
         }
@@ -175,24 +172,14 @@ impl ClassifierConfig {
         }
     }
 
-    /// The phantom `index` of a split.
-    pub(crate) fn phantom(&self, split: Split, index: usize) -> Phantom {
-        let grid = self.grid(index);
-        let seed = phantom_seed(self.seed, split, index);
-        render(
-            phantom_class(index),
-            seed,
-            &RenderOptions { grid, texture: phantom_texture(split, index), ..RenderOptions::default() },
-        )
-    }
-
     fn data(&self) -> Result<Data<'_>> {
-        if let Some(cohort) = &self.cohort {
-            let cohort = Development::new(cohort)?;
-            return Data::new(None, cohort.cases(), move |split, i| cohort.phantom(split, i, self.grid(i)));
-        }
-        let cases = [self.cases, self.validation_cases];
-        Data::new(self.data.as_deref(), cases, |split, i| self.phantom(split, i))
+        let origin = Origin {
+            data: self.data.as_deref(),
+            cohort: self.cohort.as_ref(),
+            seed: self.seed,
+            cases: [self.cases, self.validation_cases],
+        };
+        Data::new(&origin, |index| self.grid(index))
     }
 
     pub(crate) fn manifest(
@@ -286,8 +273,8 @@ impl Task for Classify<'_> {
     }
 }
 
-/// Trains the classifier on candidate regions of phantoms, or of one's own scans, among them what `detector` proposes, and
-/// writes `classifier.safetensors`, `curves.csv`, `curves.svg` and `metrics.json` into `out_dir`,
+/// Trains the classifier on candidate regions of phantoms, or of one's own scans, among them what
+/// `detector` proposes, and writes `classifier.safetensors`, `curves.csv`, `curves.svg` and `metrics.json` into `out_dir`,
 /// with `checkpoint/` beside them. Goes on from the checkpoint as [`crate::train_detector`] does.
 ///
 /// # Errors

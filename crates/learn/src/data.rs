@@ -1,9 +1,11 @@
 //! Labelled scans to train and to validate on: phantoms, or a user's own.
 
-use crate::manifest::{Manifest, NO_INFECTION};
+use crate::cohort::{CohortRecipe, Development};
+use crate::manifest::Manifest;
 use crate::rng::Rng;
 use crate::{Error, Result};
-use pleura_phantom::{Class, Phantom, TextureFamily, TruthRegion};
+use pleura_evaluate::NO_INFECTION;
+use pleura_phantom::{Class, Grid, Phantom, RenderOptions, TextureFamily, TruthRegion, render};
 use pleura_screen::IRRELEVANT;
 use pleura_volume::{Mask, Volume};
 use sha2::{Digest, Sha256};
@@ -86,23 +88,43 @@ pub(crate) struct Data<'a> {
     pub infections: Vec<String>,
 }
 
+/// Where cases come from, as both trainings' settings say it.
+pub(crate) struct Origin<'a> {
+    /// A manifest of one's own scans.
+    pub data: Option<&'a Path>,
+    /// A cohort.
+    pub cohort: Option<&'a CohortRecipe>,
+    /// Without either: the seed of phantoms, and how many for training and for validation.
+    pub seed: u64,
+    pub cases: [usize; 2],
+}
+
 impl<'a> Data<'a> {
-    /// The cases of a manifest, or as many phantoms for training and validation as `cases` says.
+    /// The cases of an origin; phantoms on the raster that `grid` has for their index.
     ///
     /// # Errors
-    /// Those of [`Manifest::read`].
-    pub fn new(
-        manifest: Option<&Path>,
-        cases: [usize; 2],
-        make: impl Fn(Split, usize) -> Phantom + Sync + 'a,
-    ) -> Result<Self> {
-        let Some(path) = manifest else {
-            let kind = Kind::Phantoms { make: Box::new(make), cases };
-            return Ok(Self { kind, infections: phantom_infections() });
+    /// Those of [`Manifest::read`] and [`Development::new`]; [`Error::Config`] when both are named.
+    pub fn new(origin: &Origin, grid: impl Fn(usize) -> Grid + Sync + 'a) -> Result<Self> {
+        let seed = origin.seed;
+        let (make, cases): (Make, _) = match (origin.data, origin.cohort) {
+            (Some(_), Some(_)) => {
+                return Err(Error::Config(
+                    "either `data` or `cohort` says what to learn from, not both".into(),
+                ));
+            }
+            (Some(path), None) => {
+                let manifest = Manifest::read(path)?;
+                let infections = manifest.classes.clone();
+                return Ok(Self { kind: Kind::Own { manifest, seen: Mutex::default() }, infections });
+            }
+            (None, Some(recipe)) => {
+                let cohort = Development::new(recipe)?;
+                let cases = cohort.cases();
+                (Box::new(move |split, i| cohort.phantom(split, i, grid(i))), cases)
+            }
+            (None, None) => (Box::new(move |split, i| phantom(seed, split, i, grid(i))), origin.cases),
         };
-        let manifest = Manifest::read(path)?;
-        let infections = manifest.classes.clone();
-        Ok(Self { kind: Kind::Own { manifest, seen: Mutex::default() }, infections })
+        Ok(Self { kind: Kind::Phantoms { make, cases }, infections: phantom_infections() })
     }
 
     /// Refuses a manifest that does not say of every case where it is infected.
@@ -200,13 +222,18 @@ pub(crate) fn phantom_infections() -> Vec<String> {
 
 /// Seed of the phantom `index` of a split. Far from the small numbers people type, so that no
 /// phantom of a demonstration or a test cohort was trained on.
-pub(crate) fn phantom_seed(seed: u64, split: Split, index: usize) -> u64 {
+fn phantom_seed(seed: u64, split: Split, index: usize) -> u64 {
     Rng::at(seed, &[split as u64, index as u64]).bits()
 }
 
 /// Class of the phantom `index`: the three in turn.
-pub(crate) fn phantom_class(index: usize) -> Class {
+fn phantom_class(index: usize) -> Class {
     Class::ALL[index % Class::ALL.len()]
+}
+
+fn phantom(seed: u64, split: Split, index: usize, grid: Grid) -> Phantom {
+    let options = RenderOptions { grid, texture: phantom_texture(split, index), ..RenderOptions::default() };
+    render(phantom_class(index), phantom_seed(seed, split, index), &options)
 }
 
 /// Texture and lesion code of the phantom `index`. Half of the validation cases are drawn by code

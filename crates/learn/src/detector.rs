@@ -3,8 +3,8 @@
 use crate::augment::AugmentConfig;
 use crate::batches::{CropRecipe, batch};
 use crate::checkpoint::State;
-use crate::cohort::{CohortRecipe, Development};
-use crate::data::{Data, Split, phantom_class, phantom_seed, phantom_texture};
+use crate::cohort::CohortRecipe;
+use crate::data::{Data, Origin, Split};
 use crate::losses::{self, Loss};
 use crate::pool::{Scan, each_case};
 use crate::score_detector::{self, Scored};
@@ -18,7 +18,7 @@ use pleura_nets::{
     specs,
 };
 use pleura_nets_burn::Net;
-use pleura_phantom::{Grid, Phantom, RenderOptions, render};
+use pleura_phantom::Grid;
 use pleura_volume::Progress;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -135,9 +135,6 @@ impl DetectorConfig {
         if !(0.5..=10.0).contains(&self.spacing_mm) {
             return wrong("`spacing_mm` must lie between 0.5 and 10");
         }
-        if self.cohort.is_some() && self.data.is_some() {
-            return wrong("either `data` or `cohort` says what to learn from, not both");
-        }
         if self.steps == 0 && (self.minutes.is_nan() || self.minutes <= 0.0) {
             return wrong("either `steps` or `minutes` must be positive");
         }
@@ -165,28 +162,14 @@ impl DetectorConfig {
         }
     }
 
-    /// The phantom `index` of a split, on the detector's grid.
-    pub(crate) fn phantom(&self, split: Split, index: usize) -> Phantom {
-        let options = RenderOptions {
-            grid: Grid::Detector { spacing_mm: self.spacing_mm },
-            texture: phantom_texture(split, index),
-            ..RenderOptions::default()
-        };
-        render(phantom_class(index), phantom_seed(self.seed, split, index), &options)
-    }
-
     pub(crate) fn data(&self) -> Result<Data<'_>> {
-        let grid = Grid::Detector { spacing_mm: self.spacing_mm };
-        let data = match &self.cohort {
-            Some(cohort) => {
-                let cohort = Development::new(cohort)?;
-                Data::new(None, cohort.cases(), move |split, i| cohort.phantom(split, i, grid))?
-            }
-            None => {
-                let cases = [self.cases, self.validation_cases];
-                Data::new(self.data.as_deref(), cases, |split, i| self.phantom(split, i))?
-            }
+        let origin = Origin {
+            data: self.data.as_deref(),
+            cohort: self.cohort.as_ref(),
+            seed: self.seed,
+            cases: [self.cases, self.validation_cases],
         };
+        let data = Data::new(&origin, |_| Grid::Detector { spacing_mm: self.spacing_mm })?;
         data.require_marks()?;
         Ok(data)
     }
@@ -272,8 +255,8 @@ impl Task for Detect<'_> {
     }
 }
 
-/// Trains the detector on phantoms, or on one's own scans, and writes `detector.safetensors`, `curves.csv`, `curves.svg`
-/// and `metrics.json` into `out_dir`, with `checkpoint/` beside them.
+/// Trains the detector on phantoms, or on one's own scans, and writes `detector.safetensors`,
+/// `curves.csv`, `curves.svg` and `metrics.json` into `out_dir`, with `checkpoint/` beside them.
 ///
 /// Called again with the same configuration it goes on from the checkpoint; the result is the same
 /// to the bit, whatever the number of threads, unless a budget of minutes makes the plan.

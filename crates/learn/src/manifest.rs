@@ -2,14 +2,13 @@
 
 use crate::data::Split;
 use crate::{Error, Result};
+use pleura_evaluate::NO_INFECTION;
 use pleura_formats::{Limits, Scan, find_sources, read};
 use pleura_volume::{Box3, Mask};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// Class of a case without infection.
-pub(crate) const NO_INFECTION: &str = "no-infection-found";
 /// Largest distance of the corners of a mask's grid from those of its scan, mm.
 const SAME_GRID_MM: f64 = 0.01;
 

@@ -3,10 +3,9 @@
 use crate::candidates::label;
 use crate::classifier::ClassifierConfig;
 use crate::data::{Data, Labelled, Names, Split};
-use crate::manifest::NO_INFECTION;
 use crate::pool::{each_case, find_lungs};
 use crate::{Error, Result};
-use pleura_evaluate::Confusion;
+use pleura_evaluate::{Confusion, NO_INFECTION};
 use pleura_nets::{Calibration, Model, Weights};
 use pleura_screen::{
     Finding, LoadedClassifier, LoadedDetector, Patch, Profile, Region, Verdict, analysable, classify, detect,

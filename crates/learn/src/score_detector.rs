@@ -12,8 +12,8 @@ use pleura_screen::{DetectorOutput, LoadedDetector, analysable, infected_voxels,
 use pleura_volume::{Box3, NoProgress, Progress, resample_nearest};
 use std::collections::BTreeMap;
 
-/// Scores below this are never proposals.
-const LEAST_SCORE: f32 = 0.02;
+/// Scores below this are never proposals, in no curve either; screening asks for more.
+pub(crate) const LEAST_SCORE: f32 = 0.02;
 /// Voxel thresholds that are tried.
 const VOXEL_THRESHOLDS: [f32; 9] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9];
 

@@ -4,11 +4,12 @@ use crate::candidates::label;
 use crate::data::{Names, class_index};
 use crate::pool::{each_case, find_lungs};
 use crate::score_classifier::verdict_name;
-use crate::truth::{self, is_asked};
+use crate::score_detector::LEAST_SCORE;
+use crate::truth;
 use crate::{Error, Result};
-use pleura_evaluate::{Answers, CaseOutcome, FACTS, FrocScan};
+use pleura_evaluate::{Answers, CaseOutcome, FrocScan, TrueRegion, case_facts, free_response};
 use pleura_lungs::Lungs;
-use pleura_phantom::{CohortCase, Phantom, TruthRegion, render};
+use pleura_phantom::{CohortCase, Phantom, render};
 use pleura_screen::{
     Candidate, Finding, LoadedClassifier, LoadedDetector, Profile, Region, Verdict, analysable, classify,
     detect, findings, region, verdict,
@@ -17,10 +18,6 @@ use pleura_volume::{Box3, NoProgress, Progress};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Score from which proposals count in the free-response curve; screening asks for more.
-const LEAST_SCORE: f32 = 0.02;
-/// Least longest edge of a region that counts as large, mm.
-const LARGE_MM: f64 = 10.0;
 /// In the order of [`Seen::case`].
 pub(crate) const PROFILES: [Profile; 2] = [Profile::Paper, Profile::Calibrated];
 
@@ -81,9 +78,12 @@ impl Screener {
             false => Vec::new(),
         };
         let kept: Vec<Candidate> = proposed.iter().filter(|c| c.score >= self.threshold).cloned().collect();
-        let seen = |c| self.seen(name, phantom, &lungs, &kept, c);
+        let regions = regions_of(phantom);
+        let scored: Vec<(Box3, f64)> = proposed.iter().map(|c| (c.box_mm, c.score)).collect();
+        let facts = case_facts(phantom.latents.slice_mm, phantom.latents.noise_hu, &regions);
+        let seen = |c| self.seen(name, phantom, &lungs, &kept, &facts, c);
         Ok(Screened {
-            froc: [0.0, LARGE_MM].map(|least| free_response(phantom, &proposed, least)),
+            froc: free_response(&scored, &regions),
             networks: self.classifiers.iter().map(seen).collect::<Result<_>>()?,
         })
     }
@@ -94,6 +94,7 @@ impl Screener {
         phantom: &Phantom,
         lungs: &Lungs,
         kept: &[Candidate],
+        facts: &BTreeMap<String, f64>,
         classifier: &LoadedClassifier,
     ) -> Result<Seen> {
         let (class, none) = (class_index(phantom.class), self.names.regions.len() - 1);
@@ -121,7 +122,7 @@ impl Screener {
                 truth: class,
                 answer: verdict_name(&said, &classifier.classes),
                 probabilities: if looked_at { probabilities(&found, none) } else { Vec::new() },
-                facts: facts(phantom),
+                facts: facts.clone(),
             }
         });
         Ok(Seen { patches, regions, case })
@@ -136,22 +137,7 @@ fn probabilities(found: &[Finding], types: usize) -> Vec<f64> {
     all
 }
 
-fn longest(b: &Box3) -> f64 {
-    b.size().into_iter().fold(0.0, f64::max)
-}
-
-/// What results are told apart by; size and number of lesions only where there are any.
-fn facts(phantom: &Phantom) -> BTreeMap<String, f64> {
-    let regions: Vec<TruthRegion> = truth::regions(&phantom.infection).into_iter().filter(is_asked).collect();
-    let largest = regions.iter().map(|r| longest(&r.box_mm)).fold(0.0, f64::max);
-    let values = [phantom.latents.slice_mm, phantom.latents.noise_hu, regions.len() as f64, largest];
-    let known = FACTS.iter().zip(values).filter(|(n, _)| !regions.is_empty() || !n.starts_with("lesion"));
-    known.map(|(name, value)| ((*name).to_owned(), value)).collect()
-}
-
-fn free_response(phantom: &Phantom, candidates: &[Candidate], least_mm: f64) -> FrocScan {
-    let asked = |r: &TruthRegion| (r.box_mm, is_asked(r) && longest(&r.box_mm) >= least_mm);
-    let regions: Vec<(Box3, bool)> = truth::regions(&phantom.infection).iter().map(asked).collect();
-    let scored: Vec<(Box3, f64)> = candidates.iter().map(|c| (c.box_mm, c.score)).collect();
-    FrocScan::new(&scored, &regions)
+/// The truth regions as they are taught and scored.
+fn regions_of(phantom: &Phantom) -> Vec<TrueRegion> {
+    truth::regions(&phantom.infection).iter().map(|r| (r.box_mm, r.volume_ml)).collect()
 }

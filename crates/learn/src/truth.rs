@@ -1,15 +1,13 @@
 //! The truth regions that are taught and scored: one definition for the detector's targets, the
 //! classifier's candidates and the recall of both.
 
+pub(crate) use pleura_evaluate::LEAST_ML;
 use pleura_phantom::{TruthRegion, regions_of};
 use pleura_volume::{Connectivity, Mask, Structuring, connected_components, dilate};
 
 /// Infected voxels nearer to each other than about this make one region, mm (ours). The flecks of a
 /// diffuse opacity are one lesion to a reader who draws a box around it, as the paper's were drawn.
 const JOINED_MM: f64 = 6.0;
-/// Least infected volume of a region that is asked for, ml (ours). What is smaller is too faint to be
-/// a miss, and infected all the same: no negative either.
-pub(crate) const LEAST_ML: f64 = 0.2;
 
 /// The regions of an infection: its voxels grouped over gaps of up to [`JOINED_MM`], groups longer
 /// than 60 mm cut into equal parts, boxes tight around the infected voxels themselves. Those under

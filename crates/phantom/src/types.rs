@@ -13,6 +13,7 @@ pub enum Class {
     /// Influenza-A viral pneumonia.
     InfluenzaA,
     /// No infection; may hold findings that are irrelevant to infection.
+    #[serde(rename = "no-infection-found", alias = "no-infection")]
     NoInfection,
 }
 

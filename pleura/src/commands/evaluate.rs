@@ -4,8 +4,8 @@ use crate::cli::Evaluate;
 use crate::failure::DONE;
 use anyhow::{Context, Result};
 use pleura_evaluate::{
-    CaseFigures, Comparison, FACTS, Froc, FrocScan, Joined, Truth, compare, froc, join, read_predictions,
-    read_truth, write_froc, write_probabilities,
+    CaseFigures, Comparison, Froc, Joined, LARGE_MM, TrueRegion, Truth, case_facts, compare, free_response,
+    froc, join, read_predictions, read_truth, write_froc, write_probabilities,
 };
 use pleura_formats::{Limits, find_sources, read};
 use pleura_phantom::TRUTH_FILE;
@@ -17,10 +17,6 @@ use std::path::{Path, PathBuf};
 
 /// Seed of the bootstrap intervals.
 const SEED: u64 = 1;
-/// Least volume of a truth region that must be found, ml (docs/architecture.md).
-const LEAST_ML: f64 = 0.2;
-/// Least longest edge of a truth region that counts as large, mm.
-const LARGE_MM: f64 = 10.0;
 
 /// What is written as JSON.
 #[derive(Serialize)]
@@ -107,17 +103,13 @@ fn mark_voxels(t: &mut Truth, folder: &Path) -> Result<()> {
 /// Facts of a phantom that the table does not hold but its truth file does.
 fn add_facts(t: &mut Truth, folder: &Path) {
     let Ok(known) = pleura_phantom::load_truth(&truth_folder(t, folder)) else { return };
-    let l = &known.latents;
-    let largest = known.regions.iter().map(|r| longest(&r.box_mm)).fold(0.0, f64::max);
-    let values = [l.slice_mm, l.noise_hu, known.regions.len() as f64, largest];
-    let infected = !known.regions.is_empty();
-    for (name, value) in FACTS.iter().zip(values).filter(|(n, _)| infected || !n.starts_with("lesion")) {
-        t.facts.entry((*name).to_owned()).or_insert(value);
+    for (name, value) in case_facts(known.latents.slice_mm, known.latents.noise_hu, &regions_of(&known)) {
+        t.facts.entry(name).or_insert(value);
     }
 }
 
-fn longest(b: &Box3) -> f64 {
-    b.size().into_iter().fold(0.0, f64::max)
+fn regions_of(known: &pleura_phantom::Truth) -> Vec<TrueRegion> {
+    known.regions.iter().map(|r| (r.box_mm, r.volume_ml)).collect()
 }
 
 /// The detector's figures over the test cases that have a truth file; `None` where none has, or where
@@ -140,14 +132,9 @@ fn regions(a: &Evaluate, joined: &Joined, truth: &[Truth], folder: &Path) -> Res
                 Vec::new()
             }
         };
-        let scan = |least_mm: f64| {
-            let asked = |r: &pleura_phantom::TruthRegion| {
-                (r.box_mm, r.volume_ml >= LEAST_ML && longest(&r.box_mm) >= least_mm)
-            };
-            FrocScan::new(&candidates, &known.regions.iter().map(asked).collect::<Vec<_>>())
-        };
-        all.push(scan(0.0));
-        large.push(scan(LARGE_MM));
+        let [of_all, of_large] = free_response(&candidates, &regions_of(&known));
+        all.push(of_all);
+        large.push(of_large);
     }
     let told = without_report.len() < all.len();
     Ok(told.then(|| Regions { all: froc(&all, SEED), large: froc(&large, SEED), without_report }))

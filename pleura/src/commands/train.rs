@@ -13,14 +13,7 @@ use std::path::{Path, PathBuf};
 pub fn run(a: &Train) -> Result<u8> {
     let (summary, json) = match a {
         Train::Detector(a) => {
-            let mut config: DetectorConfig = configuration(&a.common)?;
-            override_with(
-                &a.common,
-                [&mut config.from, &mut config.data],
-                &mut config.seed,
-                &mut config.cases,
-                &mut config.steps,
-            );
+            let config: DetectorConfig = configuration(&a.common)?;
             if a.common.show_config {
                 return show(&config);
             }
@@ -30,14 +23,7 @@ pub fn run(a: &Train) -> Result<u8> {
             (summary?, a.common.json)
         }
         Train::Classifier(a) => {
-            let mut config: ClassifierConfig = configuration(&a.common)?;
-            override_with(
-                &a.common,
-                [&mut config.from, &mut config.data],
-                &mut config.seed,
-                &mut config.cases,
-                &mut config.steps,
-            );
+            let config: ClassifierConfig = configuration(&a.common)?;
             if a.common.show_config {
                 return show(&config);
             }
@@ -57,30 +43,36 @@ pub fn run(a: &Train) -> Result<u8> {
     Ok(DONE)
 }
 
-fn configuration<T: DeserializeOwned + Default>(a: &TrainCommon) -> Result<T> {
-    a.config.as_deref().map_or_else(|| Ok(T::default()), from_toml)
+/// The settings of a file, if one is named; what was typed wins.
+fn configuration<T: DeserializeOwned>(a: &TrainCommon) -> Result<T> {
+    let mut settings: toml::Table = a.config.as_deref().map_or_else(|| Ok(toml::Table::new()), from_toml)?;
+    let typed = Typed { from: &a.from, data: &a.data, seed: a.seed, cases: a.cases, steps: a.steps };
+    settings.extend(toml::Table::try_from(typed)?);
+    let said_by = |e| match &a.config {
+        Some(path) => Usage(format!("{}: {e}", path.display())),
+        None => Usage(format!("{e}")),
+    };
+    Ok(settings.try_into().map_err(said_by)?)
+}
+
+/// Flags that stand for settings of the same name.
+#[derive(Serialize)]
+struct Typed<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: &'a Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: &'a Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cases: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    steps: Option<u64>,
 }
 
 pub(super) fn from_toml<T: DeserializeOwned>(path: &Path) -> Result<T> {
     let text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
     toml::from_str(&text).map_err(|e| Usage(format!("{}: {e}", path.display())).into())
-}
-
-fn override_with(
-    a: &TrainCommon,
-    [from, data]: [&mut Option<PathBuf>; 2],
-    seed: &mut u64,
-    cases: &mut usize,
-    steps: &mut u64,
-) {
-    for (typed, setting) in [(&a.from, from), (&a.data, data)] {
-        if typed.is_some() {
-            setting.clone_from(typed);
-        }
-    }
-    *seed = a.seed.unwrap_or(*seed);
-    *cases = a.cases.unwrap_or(*cases);
-    *steps = a.steps.unwrap_or(*steps);
 }
 
 pub(super) fn show<T: Serialize>(config: &T) -> Result<u8> {
