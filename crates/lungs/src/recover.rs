@@ -14,6 +14,8 @@ use std::ops::Range;
 pub(crate) const TISSUE_HU: Range<i16> = -300..130;
 /// Air bronchograms are darker than this, HU; fat is not.
 const BRONCHUS_HU: i16 = -160;
+/// Every piece of gas is darker than this somewhere, HU; noise in fat is not.
+const GAS_HU: i16 = -220;
 /// Pieces of gas larger than this that are somewhere wider than a bronchus are bowel, ml and mm.
 const BOWEL_ML: f64 = 3.0;
 const BRONCHUS_MM: f64 = 8.0;
@@ -35,6 +37,10 @@ const LOBE_GAS_ML: f64 = 0.15;
 const SUNK_GAS_ML: f64 = 0.04;
 /// Gas this close to the main bronchi says nothing about the lobes, mm.
 const HILUM_MM: f64 = 8.0;
+/// No lung comes closer to the air around the body than this, mm; a part of which more does, ml, is
+/// muscle that the expected surfaces took in, as when the patient lies turned.
+const SKIN_MM: f64 = 6.0;
+const AT_SKIN_ML: f64 = 0.5;
 
 /// Adds airless lung: what the chest cavity holds and the aerated lung does not fill, where it is
 /// thick and holds bronchi with air in them. Tells whether it added any.
@@ -80,7 +86,10 @@ pub(crate) fn recover(
         return false;
     }
     let Some((tissue, at)) = airless::find(coarse, &cavity, &free, &gas) else { return false };
-    let Some(found) = consolidation(tissue, &gas, lungs.size(), &at) else { return false };
+    let Some(mut found) = consolidation(tissue, &gas, lungs.size(), &at) else { return false };
+    if !drop_at_skin(&mut found, air, &at) {
+        return false;
+    }
     for z in 0..found.size()[2] {
         for y in 0..found.size()[1] {
             let from = found.offset([0, y, z]);
@@ -136,6 +145,24 @@ fn consolidation(mut empty: Mask, gas: &[usize], whole: [usize; 3], at: &VoxelBo
     Some(grown)
 }
 
+/// Takes parts out that reach the skin; tells whether any is left. `found` is the box `at` of the grid.
+fn drop_at_skin(found: &mut Mask, air: &Air, at: &VoxelBox) -> bool {
+    let reach = found.geometry.spacing_mm.map(|s| (SKIN_MM / s).round().max(1.0) as usize);
+    let size = found.size();
+    let parts = connected_components(found, Connectivity::Six);
+    let near = |i: usize| {
+        let v = [i % size[0], i / size[0] % size[1], i / (size[0] * size[1])];
+        meets(&air.outside, air.outside.offset([0, 1, 2].map(|a| at.min[a] + v[a])), reach)
+    };
+    let labelled = parts.labels.data.par_iter().enumerate().filter(|&(i, &l)| l > 0 && near(i));
+    let mut at_skin = vec![0usize; parts.sizes.len()];
+    labelled.map(|(_, &l)| l).collect::<Vec<u32>>().into_iter().for_each(|l| at_skin[l as usize] += 1);
+    let most = (AT_SKIN_ML / found.geometry.voxel_ml()) as usize;
+    let kept = |l: u32| l > 0 && at_skin[l as usize] <= most;
+    found.data.par_iter_mut().zip(&parts.labels.data).for_each(|(v, &l)| *v &= u8::from(kept(l)));
+    found.data.par_iter().any(|&v| v != 0)
+}
+
 /// Whether any voxel of the mask lies in the box of `reach` voxels around the `i`-th.
 fn meets(mask: &Mask, i: usize, reach: [usize; 3]) -> bool {
     around(mask.size(), i, reach).any(|row| mask.data[row].iter().any(|&v| v != 0))
@@ -174,9 +201,11 @@ fn bronchi(coarse: &Coarse, air: &Air, lungs: &Mask, blocked: &[&Mask], airway: 
     let labelled = || pieces.labels.data.par_iter().enumerate().filter(|&(_, &l)| l > 0);
     let wide = labelled().filter(|&(i, &l)| pieces.sizes[l as usize] > most && fills(&dark, i, narrow));
     let wide: Vec<u32> = wide.map(|(_, &l)| l).collect();
-    let mut bowel = vec![false; pieces.sizes.len()];
-    wide.into_iter().for_each(|l| bowel[l as usize] = true);
-    labelled().filter(|&(_, &l)| !bowel[l as usize]).map(|(i, _)| i).collect()
+    let mut bronchus = vec![false; pieces.sizes.len()];
+    let gas: Vec<u32> = labelled().filter(|&(i, _)| coarse.hu.data[i] < GAS_HU).map(|(_, &l)| l).collect();
+    gas.into_iter().for_each(|l| bronchus[l as usize] = true);
+    wide.into_iter().for_each(|l| bronchus[l as usize] = false);
+    labelled().filter(|&(_, &l)| bronchus[l as usize]).map(|(i, _)| i).collect()
 }
 
 /// Whether all voxels in the box of `reach` voxels around the `i`-th are in the mask.
