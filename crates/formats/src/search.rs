@@ -280,14 +280,20 @@ impl Found {
         }
     }
 
-    /// Damaged files that belong to no series: the reason when there is nothing else to show,
-    /// else told of.
+    /// Damaged files that belong to no series. In a folder that holds none of a study's files they may
+    /// be all that is left of a scan: the first of them is refused. The others are told of.
     fn tell_damaged(&mut self, damaged: Vec<Error>) {
-        if self.studies.is_empty() {
-            self.refused.extend(damaged.into_iter().take(1));
-            return;
-        }
-        for e in damaged {
+        let headers = self.studies.iter().flat_map(|s| &s.series).flat_map(|s| &s.headers);
+        let studied: BTreeSet<&Path> = headers.filter_map(|h| h.path.parent()).collect();
+        let of_a_study =
+            |folder: &Path| studied.iter().any(|s| s.starts_with(folder) || folder.starts_with(s));
+        let mut told: BTreeSet<PathBuf> = BTreeSet::new();
+        let (lost, passed): (Vec<Error>, Vec<Error>) = damaged.into_iter().partition(|e| {
+            let folder = e.path().parent().unwrap_or(e.path());
+            !of_a_study(folder) && told.insert(folder.to_owned())
+        });
+        self.refused.extend(lost);
+        for e in passed {
             let message = format!("The DICOM file {} was passed over. {}", self.below(e.path()), e.reason());
             self.pass(e.path(), "unreadable-file", message);
         }

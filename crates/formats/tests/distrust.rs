@@ -46,11 +46,28 @@ fn a_series_with_a_file_cut_short_is_refused_by_the_files_name() {
 }
 
 #[test]
-fn a_damaged_file_elsewhere_and_a_label_map_are_told_in_the_scans_report() {
+fn a_folder_of_nothing_but_damaged_files_is_refused_beside_good_scans() {
     let (dir, path) = series();
-    fs::create_dir(dir.path().join("other")).unwrap();
     let whole = fs::read(slice(&path, 1)).unwrap();
-    fs::write(dir.path().join("other/x.dcm"), &whole[..500]).unwrap();
+    for (name, bytes) in [("lost/1.dcm", &whole[..500]), ("lost/2.dcm", &whole[..500]), ("gone/3.dcm", &[])] {
+        fs::create_dir_all(dir.path().join(name).parent().unwrap()).unwrap();
+        fs::write(dir.path().join(name), bytes).unwrap();
+    }
+    let search = find_sources(&[dir.path().to_owned()], &Limits::default()).unwrap();
+    assert_eq!(search.sources.len(), 1);
+    let mut refused: Vec<String> = search.refused.iter().map(|e| e.path().display().to_string()).collect();
+    refused.sort();
+    assert!(refused.len() == 2 && refused[0].ends_with("gone/3.dcm"), "{refused:?}");
+    assert!(refused[1].ends_with("lost/1.dcm"), "{refused:?}");
+    assert!(search.sources[0].warnings[0].message.contains("lost/2.dcm"), "{:?}", search.sources[0].warnings);
+}
+
+#[test]
+fn a_damaged_file_below_and_a_label_map_are_told_in_the_scans_report() {
+    let (dir, path) = series();
+    fs::create_dir(path.join("other")).unwrap();
+    let whole = fs::read(slice(&path, 1)).unwrap();
+    fs::write(path.join("other/x.dcm"), &whole[..500]).unwrap();
     let scan = one(dir.path()).unwrap();
     assert_eq!((&scan.volume, codes(&scan)), (&chest(), vec!["unreadable-file"]));
     assert!(scan.warnings[0].message.contains("other/x.dcm"), "{}", scan.warnings[0].message);

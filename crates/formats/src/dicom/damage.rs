@@ -35,8 +35,10 @@ impl Lost {
                 Some(key) => {
                     lost.entry(key).or_insert(damage.error);
                 }
-                // An empty file with nothing of its kind beside it is no image.
-                None if damage.stub && near.is_none_or(|near| alike(&path, near).is_empty()) => {}
+                // An empty file with nothing of its kind beside it is no image, unless it is named as one.
+                None if damage.stub
+                    && !path.extension().is_some_and(|e| e.eq_ignore_ascii_case("dcm"))
+                    && near.is_none_or(|near| alike(&path, near).is_empty()) => {}
                 None => rest.push(damage.error),
             }
         }
