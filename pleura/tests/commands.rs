@@ -145,6 +145,31 @@ fn evaluate_counts_by_hand() {
     assert!(said.contains("only the second in 1; McNemar, exact: p = 1.0000"), "{said}");
 }
 
+/// Screening a cohort's folder names the cases after the folders that it met; the paths tell.
+#[test]
+fn evaluate_knows_cases_by_where_they_lie() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    std::fs::create_dir_all(at("cohort/cases/covid-t000/ct")).unwrap();
+    std::fs::create_dir_all(at("cohort/cases/none-t000/ct")).unwrap();
+    let truth = at("cohort/cohort.csv");
+    let rows = "case,class,split,path\ncovid-t000,covid-19,test,cases/covid-t000\n\
+                none-t000,no-infection-found,test,cases/none-t000\n";
+    std::fs::write(&truth, rows).unwrap();
+    let inputs = ["covid-t000", "none-t000"].map(|c| at(&format!("cohort/cases/{c}/ct")));
+    let predicted = format!(
+        "case,input,verdict\ncases-covid-t000-ct,{},covid-19\ncases-none-t000-ct,{},covid-19\n",
+        text(&inputs[0]),
+        text(&inputs[1])
+    );
+    let cases = at("cases.csv");
+    std::fs::write(&cases, predicted).unwrap();
+    let arguments = ["evaluate", "--predictions", text(&cases), "--truth", text(&truth), "--json"];
+    let found: Value = serde_json::from_str(&succeeds(&arguments)).unwrap();
+    assert_eq!(found["cases"]["table"]["confusion"]["counts"], serde_json::json!([[1, 0], [1, 0]]));
+    assert_eq!(found["missing"], serde_json::json!([]));
+}
+
 /// Two scans of a cohort written by hand, the second a copy of the first under other names.
 #[test]
 fn evaluate_refuses_a_scan_in_two_sets() {

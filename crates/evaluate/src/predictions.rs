@@ -18,6 +18,8 @@ const MARKS: [&str; 4] = ["patient", "path", "seed", "fingerprint"];
 pub struct Prediction {
     /// Name of the case.
     pub case: String,
+    /// Where the scan lay, as the table says; may be empty.
+    pub input: String,
     /// Verdict; where there is none, how the case ended: refused or failed.
     pub answer: String,
     /// Probability of each type of infection.
@@ -42,7 +44,7 @@ pub struct Truth {
 }
 
 /// Reads predictions from a CSV with the columns `case` and `verdict`; `status` and one column a type
-/// of infection, between `probability` and `regions`, are used where they are, others ignored.
+/// of infection, between `probability` and `regions`, are used where they are, and `input`.
 ///
 /// # Errors
 /// [`Error::Table`] when the file cannot be read, lacks a column, or has a case twice.
@@ -61,7 +63,12 @@ pub fn read_predictions(path: &Path) -> Result<Vec<Prediction>, Error> {
             (verdict, _) => verdict,
         };
         let numbers = types.iter().filter_map(|t| Some((t.clone(), field(t).parse().ok()?)));
-        Prediction { case: field("case").into(), answer: answer.into(), probabilities: numbers.collect() }
+        Prediction {
+            case: field("case").into(),
+            input: field("input").into(),
+            answer: answer.into(),
+            probabilities: numbers.collect(),
+        }
     };
     Ok(table.rows.iter().map(one).collect())
 }
@@ -161,7 +168,10 @@ pub fn join(predictions: &[Prediction], truth: &[Truth]) -> Result<Joined, Error
     joined.left_out = others.map(|t| t.case.clone()).collect();
     let unknown: Vec<&str> = by_name.into_keys().collect();
     if !unknown.is_empty() {
-        return Err(Error::Cases(format!("predicted cases without a truth: {}", unknown.join(", "))));
+        return Err(Error::Cases(format!(
+            "predicted cases without a truth, by name or by path: {}",
+            unknown.join(", ")
+        )));
     }
     Ok(joined)
 }
@@ -230,7 +240,7 @@ c,/c,done,indeterminate,,0.4,0.35,1,
             Ok(j) => panic!("{j:?}"),
         };
         assert!(said(&["a,1,covid-19,test", "a,1,covid-19,test"]).contains("case a stands there twice"));
-        assert!(said(&["a,1,covid-19,test"]).contains("without a truth: b, c"));
+        assert!(said(&["a,1,covid-19,test"]).contains("by path: b, c"));
         assert!(said(&["a,1,covid-19,train"]).contains("no test case"));
         let (_dir, path) = write("cases.csv", "case,verdict\na,covid-19\na,covid-19\n");
         assert!(read_predictions(&path).is_err());

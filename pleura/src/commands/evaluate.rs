@@ -4,14 +4,15 @@ use crate::cli::Evaluate;
 use crate::failure::DONE;
 use anyhow::{Context, Result};
 use pleura_evaluate::{
-    CaseFigures, Comparison, Froc, Joined, LARGE_MM, TrueRegion, Truth, case_facts, compare, free_response,
-    froc, join, read_predictions, read_truth, write_froc, write_probabilities,
+    CaseFigures, Comparison, Froc, Joined, LARGE_MM, Prediction, TrueRegion, Truth, case_facts, compare,
+    free_response, froc, join, read_predictions, read_truth, write_froc, write_probabilities,
 };
 use pleura_formats::{Limits, find_sources, read};
 use pleura_phantom::TRUTH_FILE;
 use pleura_report::{Document, REPORT_JSON};
 use pleura_volume::Box3;
 use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
@@ -49,17 +50,22 @@ pub fn run(a: &Evaluate) -> Result<u8> {
         truth.iter_mut().try_for_each(|t| mark_voxels(t, folder))?;
     }
     truth.iter_mut().for_each(|t| add_facts(t, folder));
-    let joined = join(&read_predictions(&a.predictions)?, &truth)?;
+    let reports = a.predictions.parent().unwrap_or(Path::new("."));
+    let mut predictions = read_predictions(&a.predictions)?;
+    let folders = name_by_path(&mut predictions, &truth, folder, reports);
+    let joined = join(&predictions, &truth)?;
     let against = match &a.against {
         None => None,
         Some(path) => {
-            let other = join(&read_predictions(path)?, &truth)?;
+            let mut other = read_predictions(path)?;
+            name_by_path(&mut other, &truth, folder, reports);
+            let other = join(&other, &truth)?;
             Some(compare(&joined.classes, &joined.cases, &other.cases, SEED)?)
         }
     };
     let evaluation = Evaluation {
         cases: CaseFigures::new(&joined.classes, &joined.cases, SEED),
-        regions: regions(a, &joined, &truth, folder)?,
+        regions: regions(&folders, &joined, &truth, folder)?,
         missing: joined.missing,
         left_out: joined.left_out,
         against,
@@ -74,6 +80,32 @@ pub fn run(a: &Evaluate) -> Result<u8> {
         print!("{text}")
     }
     Ok(DONE)
+}
+
+/// Predictions that the truth does not know by name take the name of the case in whose `path` their
+/// scan lay: screening names cases after folders. Returns where the report of each case lies.
+fn name_by_path(
+    predictions: &mut [Prediction],
+    truth: &[Truth],
+    folder: &Path,
+    reports: &Path,
+) -> BTreeMap<String, PathBuf> {
+    let known: BTreeSet<&str> = truth.iter().map(|t| t.case.as_str()).collect();
+    let place = |t: &Truth| Some((folder.join(&t.path).canonicalize().ok()?, t.case.clone()));
+    let places: BTreeMap<PathBuf, String> =
+        truth.iter().filter(|t| !t.path.is_empty()).filter_map(place).collect();
+    let mut folders = BTreeMap::new();
+    for p in predictions {
+        let report = reports.join(&p.case);
+        if !known.contains(p.case.as_str())
+            && let Ok(input) = Path::new(&p.input).canonicalize()
+            && let Some(case) = input.ancestors().find_map(|at| places.get(at))
+        {
+            p.case.clone_from(case);
+        }
+        folders.insert(p.case.clone(), report);
+    }
+    folders
 }
 
 /// Where the truth files of a case of `pleura cohort` lie.
@@ -114,8 +146,12 @@ fn regions_of(known: &pleura_phantom::Truth) -> Vec<TrueRegion> {
 
 /// The detector's figures over the test cases that have a truth file; `None` where none has, or where
 /// no case has a report.
-fn regions(a: &Evaluate, joined: &Joined, truth: &[Truth], folder: &Path) -> Result<Option<Regions>> {
-    let reports = a.predictions.parent().unwrap_or(Path::new("."));
+fn regions(
+    reports: &BTreeMap<String, PathBuf>,
+    joined: &Joined,
+    truth: &[Truth],
+    folder: &Path,
+) -> Result<Option<Regions>> {
     let (mut all, mut large, mut without_report) = (Vec::new(), Vec::new(), Vec::new());
     for case in &joined.cases {
         let Some(t) = truth.iter().find(|t| t.case == case.case) else { continue };
@@ -124,10 +160,10 @@ fn regions(a: &Evaluate, joined: &Joined, truth: &[Truth], folder: &Path) -> Res
             continue;
         }
         let known = pleura_phantom::load_truth(&dir)?;
-        let report = reports.join(&t.case).join(REPORT_JSON);
-        let candidates: Vec<(Box3, f64)> = match report.is_file() {
-            true => Document::read(&report)?.regions.iter().map(|r| (r.box_mm, r.proposal_score)).collect(),
-            false => {
+        let report = reports.get(&t.case).map(|dir| dir.join(REPORT_JSON)).filter(|r| r.is_file());
+        let candidates: Vec<(Box3, f64)> = match report {
+            Some(r) => Document::read(&r)?.regions.iter().map(|r| (r.box_mm, r.proposal_score)).collect(),
+            None => {
                 without_report.push(t.case.clone());
                 Vec::new()
             }
