@@ -90,10 +90,15 @@ fn by_threshold(
         if tied.len() > 1 {
             return (Verdict::Indeterminate, vec![tie(tied, classes)]);
         }
-        return (
-            Verdict::Infection { class: top.class, probability: top.probability },
-            vec![support(top, classes)],
-        );
+        let mut reasons = vec![support(top, classes)];
+        if top.probability < 0.5 {
+            reasons.push(format!(
+                "It is named from {:.1} % on, the threshold chosen on validation cases; below 50 % it is weak \
+                 evidence of the type.",
+                100.0 * infected
+            ));
+        }
+        return (Verdict::Infection { class: top.class, probability: top.probability }, reasons);
     }
     let name = class_name(classes, top.class);
     if top.probability < clear {
@@ -201,6 +206,19 @@ mod tests {
         let (v, reasons) = say(Profile::Calibrated, &[(0, 0.75)]);
         assert_eq!(v, Verdict::Infection { class: 0, probability: 0.75 });
         assert_eq!(reasons, ["1 region was voted covid-19."]);
+    }
+
+    #[test]
+    fn a_type_named_below_one_half_is_called_weak_evidence() {
+        let calibration = Calibration { infected_from: 0.25, clear_below: 0.2, ..CALIBRATION };
+        let say = |p: f64| {
+            let found = findings(&[region(0, p)], &classes(), Profile::Calibrated, &calibration);
+            verdict(&found, &classes(), Profile::Calibrated, &calibration)
+        };
+        let (v, reasons) = say(0.4);
+        assert_eq!(v, Verdict::Infection { class: 0, probability: 0.4 });
+        assert!(reasons.len() == 2 && reasons[1].contains("from 25.0 % on"), "{reasons:?}");
+        assert_eq!(say(0.5).1.len(), 1);
     }
 
     #[test]
