@@ -1,5 +1,6 @@
 //! Progress bars on standard error, only on a terminal.
 
+use crate::failure::INTERRUPTED;
 use indicatif::{ProgressBar, ProgressStyle};
 use pleura_volume::Progress;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,9 +12,14 @@ pub fn stop_on_ctrl_c() {
     // Without a handler Ctrl-C ends the program, which is a fair second best.
     let _ = ctrlc::set_handler(|| {
         if CANCELLED.swap(true, Ordering::SeqCst) {
-            std::process::exit(1);
+            std::process::exit(i32::from(INTERRUPTED));
         }
     });
+}
+
+/// Whether Ctrl-C was pressed.
+pub fn interrupted() -> bool {
+    CANCELLED.load(Ordering::SeqCst)
 }
 
 /// One bar that follows the stages of a piece of work.
@@ -61,6 +67,6 @@ impl Progress for Bar {
     }
 
     fn cancelled(&self) -> bool {
-        CANCELLED.load(Ordering::Relaxed)
+        interrupted()
     }
 }

@@ -10,6 +10,7 @@ Exit codes:
   2  wrong usage
   3  input refused: unreadable, not CT, or a geometry that cannot be trusted
   1  any other failure
+130  stopped by Ctrl-C; what was finished before is whole
 
 Research use only. Types are learned from synthetic data and not validated on patients.
 A negative result does not exclude disease; faint foci are missed.";

@@ -11,6 +11,9 @@ pub const USAGE: u8 = 2;
 /// Input refused.
 pub const REFUSED: u8 = 3;
 
+/// Stopped by Ctrl-C: 128 and the signal's number, as shells have it.
+pub const INTERRUPTED: u8 = 130;
+
 /// What was typed cannot be meant.
 #[derive(Debug)]
 pub struct Usage(pub String);

@@ -30,7 +30,8 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(e) => {
             eprintln!("pleura: {}", failure::sentence(&e));
-            ExitCode::from(failure::exit_code(&e))
+            let interrupted = bars::interrupted().then_some(failure::INTERRUPTED);
+            ExitCode::from(interrupted.unwrap_or_else(|| failure::exit_code(&e)))
         }
     }
 }

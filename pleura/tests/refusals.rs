@@ -178,3 +178,39 @@ fn wrong_usage_has_its_own_exit_code() {
     assert_eq!(said(&pleura(&["phantom", "--class", "measles", "--out", "x"])).0, 2);
     assert_eq!(said(&pleura(&["convert", "a.nii", "b.txt"])).0, 2);
 }
+
+#[test]
+fn an_empty_file_of_any_name() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["scan.nii", "scan.nii.gz", "scan.dcm", "scan.zip", "scan.mha", "scan"] {
+        let file = dir.path().join(name);
+        std::fs::write(&file, "").unwrap();
+        assert!(refused(&file).contains("The file is empty."), "{name}");
+    }
+}
+
+#[test]
+fn an_earlier_report_is_kept_and_told_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, out) = (dir.path().join("scan.nii"), dir.path().join("out"));
+    std::fs::write(&file, "").unwrap();
+    std::fs::create_dir(&out).unwrap();
+    std::fs::write(out.join("report.json"), "an earlier one").unwrap();
+    let (code, _, error) =
+        said(&pleura(&["screen".as_ref(), file.as_os_str(), "--out".as_ref(), out.as_os_str()]));
+    assert_eq!(code, 3, "{error}");
+    assert!(error.starts_with("warning (earlier-report)"), "{error}");
+    assert_eq!(std::fs::read_to_string(out.join("report.json")).unwrap(), "an earlier one");
+}
+
+#[test]
+fn a_folder_for_results_that_is_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    std::fs::write(&out, "mine").unwrap();
+    let (code, _, error) =
+        said(&pleura(&["screen".as_ref(), dir.path().as_os_str(), "--out".as_ref(), out.as_os_str()]));
+    assert_eq!(code, 2, "{error}");
+    assert!(error.contains("is a file"), "{error}");
+    assert_eq!(std::fs::read_to_string(&out).unwrap(), "mine");
+}

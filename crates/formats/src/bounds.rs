@@ -1,6 +1,7 @@
 //! What a grid may be before it is believed: wide enough for any CT, and narrow enough that a
 //! wrong unit or a damaged number is noticed.
 
+use crate::Warning;
 use pleura_volume::Geometry;
 
 /// Widest distance between pixels, mm.
@@ -49,6 +50,26 @@ pub(crate) fn check(g: &Geometry) -> Result<(), String> {
     Ok(())
 }
 
+/// Widest pixels and slices that the method was made for, mm: beyond, foci fall between voxels (ours).
+const COARSE_PIXEL_MM: f64 = 2.0;
+const COARSE_SLICE_MM: f64 = 10.0;
+
+/// Tells of a grid so coarse that foci are lost in it. The widest spacing is taken for that of slices.
+pub(crate) fn coarse(g: &Geometry) -> Option<Warning> {
+    let mut spacing = g.spacing_mm;
+    spacing.sort_by(f64::total_cmp);
+    let [_, pixel, slice] = spacing;
+    let message = format!(
+        "Its voxels are {:.2} x {:.2} x {:.2} mm; what is smaller cannot be seen, and volumes are rough.",
+        g.spacing_mm[0], g.spacing_mm[1], g.spacing_mm[2]
+    );
+    (pixel > COARSE_PIXEL_MM || slice > COARSE_SLICE_MM).then(|| Warning {
+        code: "coarse-voxels".into(),
+        message,
+        slices: vec![],
+    })
+}
+
 /// Why a position is refused.
 pub(crate) const FAR: &str =
     "It lies more than a kilometre from the patient, so its position cannot be trusted.";
@@ -56,6 +77,19 @@ pub(crate) const FAR: &str =
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn coarse_grids_are_told_whichever_axis_runs_across_the_slices() {
+        let code = |spacing| {
+            coarse(&Geometry::axis_aligned([64, 64, 64], [0.0; 3], spacing)).map(|w| (w.code, w.message))
+        };
+        assert_eq!(code([0.98, 0.98, 10.0]), None);
+        assert_eq!(code([2.0, 0.98, 0.98]), None, "sagittal");
+        let (found, message) = code([4.17, 4.17, 5.0]).expect("wide pixels");
+        assert_eq!(found, "coarse-voxels");
+        assert!(message.contains("4.17 x 4.17 x 5.00 mm"), "{message}");
+        assert!(code([0.7, 0.7, 12.0]).is_some());
+    }
 
     #[test]
     fn grids_that_no_scanner_makes_are_refused() {

@@ -133,6 +133,7 @@ pub(crate) fn find(paths: &[PathBuf], limits: &Limits, each: &mut dyn FnMut(Foun
                         .for_each(|archive| each(of_archive(archive, limits).without_nothing(archive)));
                 }
             },
+            Ok(m) if m.is_file() && m.len() == 0 => each(Found::refused(path, empty_file(path))),
             Ok(_) if archive::is_zip(path) => each(of_archive(path, limits)),
             Ok(_) if is_directory(path) => each(match directory::listed(path, limits) {
                 Some(files) => medium(path, &files, limits),
@@ -321,6 +322,10 @@ fn medium(directory: &Path, files: &[PathBuf], limits: &Limits) -> Found {
         found.refused.push(Error::NothingFound { path: directory.to_owned(), reason });
     }
     found
+}
+
+fn empty_file(path: &Path) -> Error {
+    Error::Refused { path: path.to_owned(), reason: "The file is empty.".into() }
 }
 
 fn not_an_image(path: &Path) -> Error {

@@ -71,7 +71,11 @@ impl CaseRow {
 ///
 /// # Errors
 /// [`Error::Io`] when it cannot be written.
-pub fn cases_csv(path: &Path, types: &[String], rows: &[CaseRow]) -> Result<()> {
+pub fn cases_csv<'a>(
+    path: &Path,
+    types: &[String],
+    rows: impl IntoIterator<Item = &'a CaseRow>,
+) -> Result<()> {
     let fail = |e: csv::Error| Error::encode("table")(e.to_string());
     let mut writer = csv::Writer::from_writer(Vec::new());
     let before = ["case", "input", "status", "verdict", "probability"];

@@ -6,6 +6,7 @@ use crate::page::{Pictures, render};
 use crate::{Error, Result, overview, region_picture};
 use pleura_formats::{Scan, write_nifti_u8};
 use pleura_screen::Case;
+use rayon::prelude::*;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::ErrorKind;
@@ -26,11 +27,13 @@ pub const MASKS: [&str; 2] = ["lungs.nii.gz", "infection.nii.gz"];
 /// # Errors
 /// [`Error::Encode`] when a picture cannot be made.
 pub fn pictures(scan: &Scan, case: &Case, document: &Document) -> Result<Pictures> {
-    let regions = document.regions.iter().map(|r| region_picture::draw(&scan.volume, case, r).png());
-    Ok(Pictures {
-        overview: overview::draw(&scan.volume, case, &document.regions).png()?,
-        regions: regions.collect::<Result<_>>()?,
-    })
+    let overview = || overview::draw(&scan.volume, case, &document.regions).png();
+    let regions = || {
+        let drawn = document.regions.par_iter().map(|r| region_picture::draw(&scan.volume, case, r).png());
+        drawn.collect::<Result<_>>()
+    };
+    let (overview, regions) = rayon::join(overview, regions);
+    Ok(Pictures { overview: overview?, regions: regions? })
 }
 
 /// Writes the whole report of one scan into `dir` and returns what report.json says.
@@ -68,8 +71,11 @@ pub fn write(dir: &Path, scan: &Scan, case: &Case, meta: &Meta) -> Result<Docume
 /// # Errors
 /// [`Error::Mask`] when a file cannot be written.
 pub fn write_masks(dir: &Path, scan: &Scan, case: &Case) -> Result<()> {
-    write_nifti_u8(&dir.join(MASKS[0]), &case.lungs.mask, Some(&scan.frame))?;
-    write_nifti_u8(&dir.join(MASKS[1]), &case.infection, Some(&scan.frame))?;
+    let write = |name, mask| write_nifti_u8(&dir.join(name), mask, Some(&scan.frame));
+    let (lungs, infection) =
+        rayon::join(|| write(MASKS[0], &case.lungs.mask), || write(MASKS[1], &case.infection));
+    lungs?;
+    infection?;
     Ok(())
 }
 

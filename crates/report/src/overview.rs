@@ -36,8 +36,18 @@ pub fn draw(volume: &Volume<i16>, case: &Case, regions: &[RegionPart]) -> Canvas
     // Irrelevant regions first: the others are drawn over them.
     let mut order: Vec<&RegionPart> = regions.iter().collect();
     order.sort_by_key(|r| ink(case, &r.kind) != Ink::IRRELEVANT);
-    for region in order {
-        frame_region(&mut canvas, &view, &part, region, ink(case, &region.kind));
+    let framed: Vec<(&RegionPart, [[i32; 2]; 2])> =
+        order.into_iter().map(|r| (r, frame(&view, &part, r))).collect();
+    for (region, [min, max]) in &framed {
+        canvas.frame(*min, *max, 1, ink(case, &region.kind));
+    }
+    // Numbers after all frames, so that none is crossed out by one.
+    let mut taken = Vec::new();
+    for (region, frame) in &framed {
+        let text = region.id.to_string();
+        let at = free_place(frame, text.len() as i32, &taken);
+        taken.push((at, text.len() as i32));
+        canvas.text(&text, at, &FONT_7X13_BOLD, ink(case, &region.kind), Some(Ink::BLACK));
     }
     mark_sides(&mut canvas);
     canvas
@@ -82,12 +92,53 @@ fn paint(canvas: &mut Canvas, view: &View, projection: &Projection) {
     });
 }
 
-fn frame_region(canvas: &mut Canvas, view: &View, part: &VoxelBox, region: &RegionPart, ink: Ink) {
+/// Corners of a region's frame in the picture.
+fn frame(view: &View, part: &VoxelBox, region: &RegionPart) -> [[i32; 2]; 2] {
     let b = &region.box_voxels;
     let across = |x: usize| x.clamp(part.min[0], part.max[0]) - part.min[0];
     let down = |z: usize| part.max[2] - z.clamp(part.min[2], part.max[2]);
-    let min = view.face([across(b.min[0]), down(b.max[2])]);
-    let max = view.face([across(b.max[0]), down(b.min[2])]);
-    canvas.frame(min, max, 1, ink);
-    canvas.text(&region.id.to_string(), [min[0] + 2, min[1] + 1], &FONT_7X13_BOLD, ink, Some(Ink::BLACK));
+    [view.face([across(b.min[0]), down(b.max[2])]), view.face([across(b.max[0]), down(b.min[2])])]
+}
+
+/// Width and height of a digit, pixels.
+const DIGIT: [i32; 2] = [7, 13];
+
+/// Where inside its frame a number of `digits` digits covers none of those `taken` (place, digits):
+/// the first free place from the upper left on, that corner itself where the frame is full.
+fn free_place(frame: &[[i32; 2]; 2], digits: i32, taken: &[([i32; 2], i32)]) -> [i32; 2] {
+    let [min, max] = frame;
+    let first = [min[0] + 2, min[1] + 1];
+    let free = |at: &[i32; 2]| {
+        taken.iter().all(|(other, n)| {
+            (at[1] - other[1]).abs() >= DIGIT[1]
+                || at[0] + digits * DIGIT[0] < other[0]
+                || other[0] + n * DIGIT[0] < at[0]
+        })
+    };
+    let places = (first[1]..=(max[1] - DIGIT[1]).max(first[1])).step_by(3).flat_map(|y| {
+        (first[0]..=(max[0] - digits * DIGIT[0]).max(first[0])).step_by(3).map(move |x| [x, y])
+    });
+    places.into_iter().find(free).unwrap_or(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_in_one_place_are_set_apart() {
+        let frame = [[10, 10], [60, 60]];
+        let mut taken = Vec::new();
+        for _ in 0..6 {
+            let at = free_place(&frame, 2, &taken);
+            assert!(at[0] >= 10 && at[0] + 14 <= 60 && at[1] >= 10 && at[1] + 13 <= 60, "{at:?}");
+            taken.push((at, 2));
+        }
+        for (i, (a, _)) in taken.iter().enumerate() {
+            for (b, _) in &taken[..i] {
+                assert!((a[0] - b[0]).abs() >= 14 || (a[1] - b[1]).abs() >= 13, "{a:?} {b:?}");
+            }
+        }
+        assert_eq!(free_place(&[[10, 10], [12, 12]], 2, &[([12, 11], 2)]), [12, 11], "no room");
+    }
 }

@@ -49,6 +49,7 @@ struct RegionCard<'a> {
     classes: Vec<String>,
     patches: Vec<PatchRow>,
     size: String,
+    marked: &'static str,
     image: String,
 }
 
@@ -176,6 +177,8 @@ fn card<'a>(r: &'a RegionPart, png: &[u8]) -> RegionCard<'a> {
         patches: r.patches.iter().enumerate().map(patch).collect(),
         classes: names.clone(),
         size: format!("{x:.0} × {y:.0} × {z:.0} mm"),
+        // The voxel head marks tissue whatever the vote says of the region.
+        marked: if r.kind == IRRELEVANT { "Marked as if infected" } else { "Infected inside the box" },
         image: data_uri(png),
     }
 }

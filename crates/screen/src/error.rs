@@ -11,7 +11,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[non_exhaustive]
 pub enum Error {
     /// The scan is no volume: the input is to be refused.
-    #[error("the scan has {slices} slice(s); screening needs a volume of at least {needed}")]
+    #[error("screening needs a volume of at least {needed} slices, not {slices}")]
     TooFewSlices {
         /// Slices of the scan.
         slices: usize,

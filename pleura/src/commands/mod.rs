@@ -68,6 +68,16 @@ fn nifti_output(path: &Path) -> Result<()> {
     Err(Usage(format!("{}: the output must end in .nii or .nii.gz", path.display())).into())
 }
 
+/// Refuses a folder for results that is a file, before any work is done.
+fn not_a_file(out: &Path) -> Result<()> {
+    if out.is_file() {
+        return Err(
+            Usage(format!("{}: is a file, where a folder for the results is needed", out.display())).into()
+        );
+    }
+    Ok(())
+}
+
 /// Makes the folder that a file is to be written to; called once there is something to write.
 fn make_folder_of(path: &Path) -> Result<()> {
     path.parent().filter(|p| !p.as_os_str().is_empty()).map_or(Ok(()), make_folder)

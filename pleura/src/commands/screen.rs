@@ -93,6 +93,7 @@ impl Job {
 
 pub fn run(a: &Screen) -> Result<u8> {
     let limits = a.limits.limits();
+    super::not_a_file(&a.out)?;
     let found = find_sources(&a.input, &limits)?;
     super::print_warnings(&found.warnings);
     let plain = Job::new(&a.models.files, a.profile)?;
@@ -100,6 +101,7 @@ pub fn run(a: &Screen) -> Result<u8> {
     match (a.input.as_slice(), found.sources.as_slice(), found.refused.is_empty()) {
         ([_], [source], true) => only_one(a, &job, source),
         (_, [], false) if found.refused.len() == 1 => {
+            tell_of_earlier_report(&a.out);
             found.refused.into_iter().next().map_or(Ok(REFUSED), |e| Err(e.into()))
         }
         _ => many(a, &job, &found.sources, &found.refused),
@@ -110,8 +112,18 @@ fn only_one(a: &Screen, job: &Job, source: &Source) -> Result<u8> {
     let bar = Bar::new("");
     let document = job.screen(source, &a.out, a.resume, &bar);
     bar.finish();
+    if document.is_err() {
+        tell_of_earlier_report(&a.out);
+    }
     print(a, &source.name, &document?)?;
     Ok(DONE)
+}
+
+/// Says that a report in `dir` is not one of this run: nothing is deleted, and nothing mistaken.
+fn tell_of_earlier_report(dir: &Path) {
+    if dir.join(REPORT_JSON).exists() {
+        eprintln!("warning (earlier-report): {}: the report there is of an earlier run", dir.display());
+    }
 }
 
 fn print(a: &Screen, name: &str, document: &Document) -> Result<()> {
@@ -123,8 +135,10 @@ fn print(a: &Screen, name: &str, document: &Document) -> Result<()> {
 fn many(a: &Screen, job: &Job, sources: &[Source], refused: &[pleura_formats::Error]) -> Result<u8> {
     super::make_folder(&a.out)?;
     let table = a.out.join("cases.csv");
+    tell_of_earlier_report(&a.out);
+    let turned_down: Vec<CaseRow> = refused.iter().map(refused_row).collect();
     let mut rows: Vec<CaseRow> = Vec::new();
-    let mut code = DONE;
+    let mut code = if refused.is_empty() { DONE } else { REFUSED };
     for (i, source) in sources.iter().enumerate() {
         let bar = Bar::new(&format!("{}/{} {}", i + 1, sources.len(), source.name));
         let dir = a.out.join(&source.name);
@@ -138,26 +152,29 @@ fn many(a: &Screen, job: &Job, sources: &[Source], refused: &[pleura_formats::Er
             }
             Err(e) if bar.cancelled() => return Err(e),
             Err(e) => {
+                tell_of_earlier_report(&dir);
                 let status = if exit_code(&e) == REFUSED { Status::Refused } else { Status::Failed };
                 code = worse(code, if status == Status::Refused { REFUSED } else { FAILED });
                 rows.push(CaseRow::not_done(&source.name, &input, status, &sentence(&e)));
             }
         }
         // Written again after each case, so that an interrupted run leaves a table of what is done.
-        cases_csv(&table, &job.types(), &rows)?;
+        cases_csv(&table, &job.types(), rows.iter().chain(&turned_down))?;
     }
-    for e in refused {
-        let path = e.path();
-        let name =
-            path.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into_owned());
-        code = worse(code, REFUSED);
-        rows.push(CaseRow::not_done(&name, &path.display().to_string(), Status::Refused, &e.to_string()));
-    }
+    rows.extend(turned_down);
     cases_csv(&table, &job.types(), &rows)?;
     rows.iter()
         .filter(|r| r.status != Status::Done)
         .for_each(|r| eprintln!("{}: {}", r.status.name(), r.error));
     Ok(code)
+}
+
+/// The row of an input that was refused before it was known to hold a scan.
+fn refused_row(e: &pleura_formats::Error) -> CaseRow {
+    let path = e.path();
+    let name =
+        path.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into_owned());
+    CaseRow::not_done(&name, &path.display().to_string(), Status::Refused, &e.to_string())
 }
 
 /// A failure of ours outranks a refused input, which outranks success.

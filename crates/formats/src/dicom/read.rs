@@ -5,6 +5,7 @@ use super::pixels::{Padding, PixelFile};
 use super::resample::resample;
 use super::stack::{self, Slice, Stack};
 use super::{Problem, warning};
+use crate::bounds;
 use crate::hounsfield::{AIR_HU, doubt};
 use crate::{Error, InputFrame, Limits, Result, Scan, SeriesFacts, SourceFormat, Warning};
 use pleura_volume::Volume;
@@ -41,6 +42,7 @@ pub(crate) fn read_series(folder: &Path, files: &[PathBuf], limits: &Limits) -> 
     check_rescale(&headers, &data, &mut warnings).map_err(|problem| problem.at(folder))?;
     let data = if stack.blends.is_none() && stack.tilt.is_none() { data } else { resample(&stack, &data) };
     warnings.extend(doubt(&data));
+    warnings.extend(bounds::coarse(&stack.geometry));
     let mut frame = InputFrame::nearest(stack.geometry.clone());
     number_slices(&frame, &mut warnings);
     frame.sop_instance_uids = instances(&frame, &headers, &stack);

@@ -4,6 +4,7 @@ use super::Grid;
 use super::input::Input;
 use super::place::warning;
 use super::text::brief;
+use crate::bounds;
 use crate::hounsfield::doubt;
 use crate::{Error, InputFrame, Limits, Result, Scan, SeriesFacts, SourceFormat, Warning};
 use pleura_volume::{Geometry, Volume};
@@ -30,6 +31,7 @@ pub(crate) fn read(path: &Path, format: SourceFormat, limits: &Limits) -> Result
         warnings.push(warning("values-clipped", message));
     }
     warnings.extend(doubt(&data));
+    warnings.extend(bounds::coarse(&grid.geometry));
     let frame = InputFrame::nearest(grid.geometry.clone());
     let volume = frame.turned(Volume { geometry: grid.geometry, data });
     Ok(Scan { volume, frame, facts: SeriesFacts::default(), format, warnings })
