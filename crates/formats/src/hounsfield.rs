@@ -16,8 +16,47 @@ const AIR_SEEN_HU: i16 = -500;
 /// Above this, even dense bone or metal is rare enough to ask questions.
 const BRIGHTEST_HU: i16 = 5000;
 
+/// Where the commonest gas (air around the patient, or lung) and the commonest soft tissue (fat, muscle, blood)
+/// of a CT are looked for, and where they lie in Hounsfield units (ours).
+const GAS: Tissue = Tissue { seen: [-1500, -400], right: [-1060, -640], name: "gas" };
+const SOFT: Tissue = Tissue { seen: [-300, 700], right: [-180, 160], name: "soft tissue" };
+/// Width of a step of the histogram, HU; every `EVERY`th voxel is counted, and fewer than `LEAST` say nothing.
+const STEP: i16 = 20;
+const EVERY: usize = 8;
+const LEAST: usize = 4096;
+
+struct Tissue {
+    seen: [i16; 2],
+    right: [i16; 2],
+    name: &'static str,
+}
+
+impl Tissue {
+    /// Says where the commonest value lies when that is not right, and enough of it is there.
+    fn misplaced(&self, values: &[i16]) -> Option<String> {
+        let [from, to] = self.seen;
+        let steps = usize::from((to - from).unsigned_abs() / STEP.unsigned_abs());
+        let count = |part: &[i16]| {
+            let mut counts = vec![0usize; steps];
+            for &v in part.iter().step_by(EVERY).filter(|&&v| v >= from && v < to) {
+                counts[usize::from(v.abs_diff(from) / STEP.unsigned_abs()).min(steps - 1)] += 1;
+            }
+            counts
+        };
+        let add = |a: Vec<usize>, b: Vec<usize>| a.iter().zip(b).map(|(a, b)| a + b).collect();
+        let counts = values.par_chunks(1 << 16).map(count).reduce(|| vec![0; steps], add);
+        let (at, _) = counts.iter().enumerate().max_by_key(|&(i, n)| (n, std::cmp::Reverse(i)))?;
+        let enough = counts.iter().sum::<usize>() * EVERY > values.len() / 50;
+        let hu = from + STEP * i16::try_from(at).ok()? + STEP / 2;
+        let [least, most] = self.right;
+        (enough && !(least..=most).contains(&hu))
+            .then(|| format!("the commonest value of {} is about {hu}, outside {least} to {most}", self.name))
+    }
+}
+
 /// A warning when the values do not look like a CT's Hounsfield units (ours): nothing as thin
-/// as air, or more than one voxel in a hundred brighter than any tissue.
+/// as air, more than one voxel in a hundred brighter than any tissue, or gas and soft tissue
+/// elsewhere than they belong.
 pub(crate) fn doubt(values: &[i16]) -> Option<Warning> {
     let (min, max, bright) = values
         .par_chunks(1 << 16)
@@ -33,6 +72,10 @@ pub(crate) fn doubt(values: &[i16]) -> Option<Warning> {
         format!("the lowest value is {min}, and air would be about -1000")
     } else if bright > values.len() / 100 {
         format!("more than one voxel in a hundred is above {BRIGHTEST_HU}")
+    } else if let Some(why) =
+        [GAS, SOFT].iter().filter(|_| values.len() >= LEAST).find_map(|t| t.misplaced(values))
+    {
+        why
     } else {
         return None;
     };
@@ -52,6 +95,24 @@ mod tests {
         }
         assert_eq!(to_hu(f64::NAN), AIR_HU);
         assert_eq!(to_hu(f64::INFINITY), 32767);
+    }
+
+    #[test]
+    fn shifted_and_scaled_values_are_doubted() {
+        // A third each of air, lung and muscle, with some noise.
+        let chest = |scale: f64, shift: f64| -> Vec<i16> {
+            let tissue = [-1000.0, -860.0, 50.0];
+            let value = |i: usize| tissue[i % 3] + (i * 7919 % 61) as f64 - 30.0;
+            (0..9000).map(|i| (value(i) * scale + shift) as i16).collect()
+        };
+        assert_eq!(doubt(&chest(1.0, 0.0)), None);
+        assert_eq!(doubt(&chest(1.0, 60.0)), None, "within what contrast medium and scanners do");
+        for (scale, shift, of) in
+            [(1.0, 300.0, "soft tissue"), (1.0, -200.0, "gas"), (0.5, 0.0, "gas"), (1.0, 500.0, "gas")]
+        {
+            let message = doubt(&chest(scale, shift)).map(|w| w.message).unwrap_or_default();
+            assert!(message.contains(of), "{scale} {shift}: {message}");
+        }
     }
 
     #[test]

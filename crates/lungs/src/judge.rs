@@ -48,8 +48,8 @@ struct Side {
     ml: f64,
 }
 
-/// Judges a mask on any grid.
-pub(crate) fn judge(mask: &Mask, cut_at_side: bool, options: &LungOptions) -> Judgement {
+/// Judges a mask on any grid; `turned` says why the patient lies otherwise than the header says.
+pub(crate) fn judge(mask: &Mask, cut_at_side: bool, turned: Vec<String>, options: &LungOptions) -> Judgement {
     let counts = counts(mask);
     let [right, left] =
         [0, 1].map(|s| counts.iter().map(|c| c[s]).sum::<usize>() as f64 * mask.geometry.voxel_ml());
@@ -61,7 +61,8 @@ pub(crate) fn judge(mask: &Mask, cut_at_side: bool, options: &LungOptions) -> Ju
     let height = mask.geometry.size[2] as f64 * mask.geometry.spacing_mm[2];
     let total = right + left;
     let span = span(&counts) as f64 * mask.geometry.spacing_mm[2];
-    let implausible = implausible(&sides, span);
+    let mut implausible = implausible(&sides, span);
+    implausible.extend(turned);
     if height < options.lung_height_mm / 2.0 {
         // A slab: volumes say nothing, areas do.
         let mut reasons = vec![format!("The scan covers only {height:.0} mm from foot to head.")];
@@ -190,7 +191,7 @@ mod tests {
                 mask.data[start..start + n].fill(label);
             }
         }
-        judge(&mask, false, &LungOptions::default())
+        judge(&mask, false, Vec::new(), &LungOptions::default())
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod options;
 mod recover;
 mod refine;
 mod sides;
+mod turned;
 mod walker;
 
 pub use edge::{SliceEdge, slice_edge};
@@ -108,7 +109,8 @@ pub fn find(
     let cut_at_side =
         lungs.data.iter().zip(&air.pieces.labels.data).any(|(&v, &l)| v != 0 && air.cut[l as usize]);
     let mask = refine::refine(volume, &coarse, &lungs, options.air_below_hu);
-    let Judgement { status, reasons, implausible } = judge::judge(&mask, cut_at_side, options);
+    let turned = turned::reasons(&coarse, &lungs, &airway, middle);
+    let Judgement { status, reasons, implausible } = judge::judge(&mask, cut_at_side, turned, options);
     step(STEPS)?;
     Ok(Lungs { mask, status, reasons, implausible })
 }

@@ -2,6 +2,7 @@
 
 use crate::air::{Air, DENSER_HU};
 use crate::coarse::Coarse;
+use crate::turned;
 use crate::{LEFT, LungOptions, RIGHT};
 use pleura_volume::{
     Components, Connectivity, Mask, VoxelBox, component_boxes, connected_components,
@@ -19,10 +20,16 @@ const OUTSIDE_CONTACT: f64 = 0.05;
 const LARGE_PART: usize = 8;
 /// A small piece closer to the midline than this is gas in the oesophagus or a bronchus, mm.
 const OESOPHAGUS_MM: f64 = 22.0;
-/// Two lungs in one piece: the second piece holds less than this share of the first ...
+/// Two lungs in one piece: pieces whose middle is this far to the side of the largest, mm, hold less than this
+/// share of it ...
+const APART_MM: f64 = 60.0;
 const SECOND_SHARE: f64 = 0.12;
 /// ... and each side of the midline at least this share of the piece.
 const SPLIT_SHARE: f64 = 0.2;
+/// The plane of the midline cuts through one lung, not through two that touch, where it cuts more than
+/// this share of their widest upright section; looked for this far on both sides, mm.
+const ONE_LUNG_SHARE: f64 = 0.4;
+const ABOUT_MIDLINE_MM: f64 = 20.0;
 /// Depths at which a joined pair of lungs is looked at for two cores, mm.
 const SPLIT_DEPTHS_MM: [f32; 8] = [1.5, 2.5, 3.5, 5.0, 7.0, 9.0, 12.0, 16.0];
 
@@ -62,16 +69,21 @@ pub(crate) fn label_lungs(coarse: &Coarse, air: &Air, airway: &Mask, options: &L
         return (coarse.mask(vec![0; parts.labels.data.len()]), 0.0);
     };
 
-    let middle = body_middle(coarse, air, &boxes[main]);
-    let second = lungs.get(1).map_or(0, |&i| pieces[i].voxels);
+    let mut middle = body_middle(coarse, air, &boxes[main]);
+    let centre = |i: usize| pieces[i].sum_x / pieces[i].voxels as f64;
+    let apart = |i: usize| (centre(i) - centre(main)).abs() * coarse.hu.geometry.spacing_mm[0] >= APART_MM;
+    let is_second = |i: usize| pieces[i].voxels as f64 >= SECOND_SHARE * pieces[main].voxels as f64;
     let share_right = share_right_of(&parts, main as u32, &boxes[main], middle);
-    let joined = (second as f64) < SECOND_SHARE * pieces[main].voxels as f64
-        && share_right.min(1.0 - share_right) > SPLIT_SHARE;
+    let alone = !lungs[1..].iter().any(|&i| is_second(i) && apart(i));
+    let joined = alone
+        && share_right.min(1.0 - share_right) > SPLIT_SHARE
+        && !is_one_lung(&parts, main as u32, &boxes[main], middle);
+    if alone && !joined {
+        // The other one may be out of the picture: the middle of what is in it is then not the body's.
+        middle = turned::middle_beside(coarse, &air.outside, &boxes[main]).unwrap_or(middle);
+    }
     let mut side = vec![0u8; pieces.len()];
-    let side_of = |i: usize| {
-        let x = pieces[i].sum_x / pieces[i].voxels as f64;
-        if x < middle { RIGHT } else { LEFT }
-    };
+    let side_of = |i: usize| if centre(i) < middle { RIGHT } else { LEFT };
     let large = pieces[main].voxels / LARGE_PART;
     for &i in lungs.iter().filter(|&&i| pieces[i].voxels >= large) {
         side[i] = side_of(i);
@@ -80,8 +92,7 @@ pub(crate) fn label_lungs(coarse: &Coarse, air: &Air, airway: &Mask, options: &L
     let mut out = paint(&side);
     let beside = slice_boxes(&out);
     for &i in lungs.iter().filter(|&&i| pieces[i].voxels < large) {
-        let x = pieces[i].sum_x / pieces[i].voxels as f64;
-        if (x - middle).abs() * coarse.hu.geometry.spacing_mm[0] < OESOPHAGUS_MM {
+        if (centre(i) - middle).abs() * coarse.hu.geometry.spacing_mm[0] < OESOPHAGUS_MM {
             continue;
         }
         let own = side_of(i);
@@ -179,6 +190,22 @@ fn share_right_of(parts: &Components, label: u32, b: &VoxelBox, middle: f64) -> 
     let counts = slices.map(|z| (b.min[1]..b.max[1]).map(|y| row(z, y)).fold((0, 0), add));
     let (right, all) = counts.reduce(|| (0, 0), add);
     right as f64 / all.max(1) as f64
+}
+
+/// Whether a piece on both sides of what looks like the midline is one lung: two touch over little.
+fn is_one_lung(parts: &Components, label: u32, b: &VoxelBox, middle: f64) -> bool {
+    let nx = parts.labels.size()[0];
+    let mut sections = vec![0usize; nx];
+    for z in b.min[2]..b.max[2] {
+        for row in parts.labels.slice(z).chunks(nx) {
+            sections.iter_mut().zip(row).for_each(|(n, &l)| *n += usize::from(l == label));
+        }
+    }
+    let reach = ABOUT_MIDLINE_MM / parts.labels.geometry.spacing_mm[0];
+    let near = |&(x, _): &(usize, &usize)| (x as f64 - middle).abs() <= reach;
+    let least = sections.iter().enumerate().filter(near).map(|(_, &n)| n).min().unwrap_or(0);
+    let most = sections.iter().copied().max().unwrap_or(0);
+    least as f64 > ONE_LUNG_SHARE * most as f64
 }
 
 /// Tells whether the middle of a box lies in the box of a side's large pieces within that slice:

@@ -4,7 +4,13 @@ use crate::fold::{Step, steps};
 use crate::ops::{self, Ready};
 use crate::plan::{Plan, in_place};
 use crate::{NetSpec, NetsError, Result, Shape, Source, Tensor, Weights};
-use std::sync::{Mutex, PoisonError, TryLockError};
+use rayon::prelude::*;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Samples of a batch that go through the network together at most.
+const TOGETHER: usize = 16;
+/// Smallest batch that is cut in parts.
+const WORTH_CUTTING: usize = 8;
 
 /// A network ready to run: batch normalisation folded, ReLU and residual sums fused, weights packed.
 ///
@@ -14,7 +20,7 @@ pub struct Executor {
     pub(crate) spec: NetSpec,
     steps: Vec<Step>,
     ready: Vec<Ready>,
-    kept: Mutex<Workspace>,
+    kept: Mutex<Vec<Workspace>>,
     elsewhere: Option<Box<dyn Forward>>,
 }
 
@@ -90,17 +96,52 @@ impl Executor {
         outputs: &[&str],
     ) -> Result<Vec<Tensor>> {
         let feed = Feed { x, size, features };
-        match self.kept.try_lock() {
-            Ok(mut kept) => self.run_in(feed, outputs, &mut kept),
-            Err(TryLockError::Poisoned(kept)) => self.run_in(feed, outputs, &mut kept.into_inner()),
-            // Another run has them.
-            Err(TryLockError::WouldBlock) => self.run_in(feed, outputs, &mut Workspace::default()),
+        self.check(feed)?;
+        if size[0] < WORTH_CUTTING || self.elsewhere.is_some() {
+            return self.run_kept(feed, outputs);
         }
+        // Each thread takes samples through the whole network: they wait for each other once, not at
+        // every layer, and a part's values stay in the caches.
+        let parts: Vec<Vec<Tensor>> = self
+            .parts(feed)
+            .into_par_iter()
+            .map(|part| self.run_kept(part, outputs))
+            .collect::<Result<_>>()?;
+        let joined = |o: usize| {
+            let mut shape = parts[0][o].shape.clone();
+            shape[0] = size[0];
+            Tensor { shape, data: parts.iter().flat_map(|p| p[o].data.iter().copied()).collect() }
+        };
+        Ok((0..outputs.len()).map(joined).collect())
+    }
+
+    /// A batch cut in parts, by its size alone, so that results do not depend on threads.
+    fn parts<'a>(&self, feed: Feed<'a>) -> Vec<Feed<'a>> {
+        let [n, d, h, w] = feed.size;
+        let (each, values) = (part_size(n), d * h * w * self.spec.channels);
+        let part = |from: usize| {
+            let to = (from + each).min(n);
+            let features = feed.features.map(|f| &f[from * self.spec.features..to * self.spec.features]);
+            Feed { x: &feed.x[from * values..to * values], size: [to - from, d, h, w], features }
+        };
+        (0..n).step_by(each).map(part).collect()
+    }
+
+    /// Runs in buffers kept from an earlier run, where there are some.
+    fn run_kept(&self, feed: Feed, outputs: &[&str]) -> Result<Vec<Tensor>> {
+        let mut space = self.kept().pop().unwrap_or_default();
+        let results = self.run_in(feed, outputs, &mut space);
+        self.kept().push(space);
+        results
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Vec<Workspace>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Gives back the buffers kept from earlier runs.
     pub fn release(&self) {
-        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Workspace::default();
+        self.kept().clear();
     }
 
     /// Most bytes that a run of all outputs on `[n, d, h, w]` holds at once on the threads there are:
@@ -112,13 +153,18 @@ impl Executor {
         let [n, d, h, w] = size;
         let shapes = self.spec.shapes([d, h, w])?;
         let image = Shape::Map { channels: self.spec.channels, size: [d, h, w] };
+        let part = part_size(n);
         let room = |(step, ready): (&Step, &Ready)| match step.inputs.first() {
-            Some(Source::Image) => ready.room(image, n),
-            Some(Source::Layer(l)) => ready.room(shapes[*l], n),
+            Some(Source::Image) => ready.room(image, part),
+            Some(Source::Layer(l)) => ready.room(shapes[*l], part),
             _ => 0,
         };
         let room = self.steps.iter().zip(&self.ready).map(room).max().unwrap_or(0);
-        Ok(self.buffer_bytes(size)? + room)
+        let at_once = n.div_ceil(part.max(1)).min(rayon::current_num_threads());
+        // What the parts gave, and all of them joined.
+        let results: usize = self.spec.output_places()?.iter().map(|&o| shapes[o].len()).sum();
+        let results = if at_once > 1 { 2 * results * n * size_of::<f32>() } else { 0 };
+        Ok(at_once * (self.buffer_bytes([part, d, h, w])? + room) + results)
     }
 
     /// As [`Executor::peak_bytes`], without what the layers work in: the same whatever the threads.
@@ -170,6 +216,7 @@ impl Executor {
         taken.ok_or_else(|| NetsError::Input(format!("network `{}` gave too few outputs", self.spec.name)))
     }
 
+    /// Whether a feed fits the network.
     fn check(&self, feed: Feed) -> Result<()> {
         let wrong = |what: String| Err(NetsError::Input(what));
         let cells = feed.size.iter().try_fold(self.spec.channels, |n, &s| n.checked_mul(s));
@@ -226,5 +273,26 @@ impl Executor {
         self.ready[s]
             .run(&ops::Call { inputs: &inputs, residual, relu: step.relu, overwrites }, &mut y[..len]);
         slots[own] = y;
+    }
+}
+
+/// Samples of each part of a batch of `n`: an even number of parts, none of more than [`TOGETHER`].
+fn part_size(n: usize) -> usize {
+    match n {
+        n if n < WORTH_CUTTING => n,
+        n => n.div_ceil(n.div_ceil(TOGETHER).next_multiple_of(2)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_even_and_small() {
+        let cases = [(1, 1), (7, 7), (8, 4), (9, 5), (32, 16), (33, 9), (75, 13), (96, 16)];
+        for (n, part) in cases {
+            assert_eq!(part_size(n), part, "{n}");
+        }
     }
 }

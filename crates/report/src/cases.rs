@@ -1,6 +1,6 @@
 //! Many cases: cases.csv and a line for the terminal.
 
-use crate::document::Document;
+use crate::document::{Document, NOT_ANALYSABLE};
 use crate::files::{Beside, put};
 use crate::{Error, Result};
 use pleura_screen::LungStatus;
@@ -137,11 +137,12 @@ pub fn summary_line(case: &str, d: &Document) -> String {
         1 => ", 1 warning".to_owned(),
         n => format!(", {n} warnings"),
     };
-    format!(
-        "{case}: {verdict}; lungs {status}, {:.1} l, {:.1} % involved; {infected} of {} regions infected{warnings}; {:.1} s",
-        d.lungs.volume_ml / 1000.0,
-        d.lungs.involvement_pct(),
-        d.regions.len(),
-        d.timings_s.total
-    )
+    let seen = if d.verdict.kind == NOT_ANALYSABLE {
+        String::new()
+    } else {
+        let (involved, all) = (d.lungs.involvement_pct(), d.regions.len());
+        format!(", {involved:.1} % involved; {infected} of {all} regions infected")
+    };
+    let (litres, seconds) = (d.lungs.volume_ml / 1000.0, d.timings_s.total);
+    format!("{case}: {verdict}; lungs {status}, {litres:.1} l{seen}{warnings}; {seconds:.1} s")
 }

@@ -12,6 +12,9 @@ use std::path::Path;
 /// Name and version of the schema.
 pub const SCHEMA: &str = "pleura.report/1";
 
+/// Verdict on a scan whose lungs were not looked at.
+pub const NOT_ANALYSABLE: &str = "not-analysable";
+
 /// What reports are for.
 pub const INTENDED_USE: &str = "research";
 
@@ -397,7 +400,7 @@ fn verdict(case: &Case) -> VerdictPart {
         Verdict::Infection { class, probability } => (class_name(&case.classes, class), Some(probability)),
         Verdict::NoInfectionFound { probability } => ("no-infection-found".into(), Some(probability)),
         Verdict::Indeterminate => ("indeterminate".into(), None),
-        Verdict::NotAnalysable => ("not-analysable".into(), None),
+        Verdict::NotAnalysable => (NOT_ANALYSABLE.into(), None),
     };
     VerdictPart { kind, probability, reasons: case.reasons.clone() }
 }

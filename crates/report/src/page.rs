@@ -1,6 +1,6 @@
 //! report.html: one self-contained page.
 
-use crate::document::{Document, FindingPart, RegionPart, Side};
+use crate::document::{Document, FindingPart, NOT_ANALYSABLE, RegionPart, Side};
 use crate::{Error, Result};
 use askama::Template;
 use base64::Engine;
@@ -28,6 +28,7 @@ struct Page<'a> {
     profile: &'static str,
     format: &'static str,
     lung_status: &'static str,
+    assessed: bool,
     overview: String,
     findings: Vec<FindingRow>,
     infected: Vec<RegionCard<'a>>,
@@ -81,8 +82,10 @@ pub fn render(d: &Document, pictures: &Pictures) -> Result<String> {
         lung_status: match d.lungs.status {
             LungStatus::Ok => "found whole",
             LungStatus::Partial => "found in part",
+            LungStatus::NotFound if d.lungs.volume_ml > 0.0 => "too little to analyse",
             LungStatus::NotFound => "not found",
         },
+        assessed: d.verdict.kind != NOT_ANALYSABLE,
         overview: data_uri(&pictures.overview),
         findings: d.findings.iter().map(finding).collect(),
         infected: cards().filter(|c| c.r.kind != IRRELEVANT).collect(),
@@ -112,7 +115,7 @@ pub fn label(kind: &str) -> String {
         "influenza-a" => "Influenza-A viral pneumonia",
         "no-infection-found" => "No infection found",
         "indeterminate" => "Indeterminate",
-        "not-analysable" => "Not analysable",
+        NOT_ANALYSABLE => "Not analysable",
         "irrelevant" => "Irrelevant to infection",
         other => other,
     }
@@ -132,7 +135,7 @@ pub fn percent(p: f64) -> String {
 fn tone(kind: &str) -> &'static str {
     match kind {
         "no-infection-found" => "calm",
-        "indeterminate" | "not-analysable" => "open",
+        "indeterminate" | NOT_ANALYSABLE => "open",
         _ => "alert",
     }
 }

@@ -55,7 +55,7 @@ pub fn verdict(
     let tied: Vec<&Finding> = ranked.into_iter().filter(|f| top.probability - f.probability < TIE).collect();
     match profile {
         Profile::Paper => by_paper(findings, &tied, classes),
-        Profile::Calibrated => by_threshold(top, &tied, classes, calibration),
+        Profile::Calibrated => by_threshold(findings, top, &tied, classes, calibration),
     }
 }
 
@@ -80,6 +80,7 @@ fn by_paper(findings: &[Finding], tied: &[&Finding], classes: &[String]) -> (Ver
 }
 
 fn by_threshold(
+    findings: &[Finding],
     top: &Finding,
     tied: &[&Finding],
     classes: &[String],
@@ -107,7 +108,16 @@ fn by_threshold(
             100.0 * top.probability,
             100.0 * clear
         );
-        return (Verdict::NoInfectionFound { probability: 1.0 - top.probability }, vec![reason]);
+        let voted: usize = findings.iter().map(|f| f.regions.len()).sum();
+        let weak = match voted {
+            0 => None,
+            1 => Some(
+                "1 region was voted an infection type, which is too weak a sign of infection.".to_owned(),
+            ),
+            n => Some(format!("{n} regions were voted an infection type, too weak a sign of infection.")),
+        };
+        let reasons = [Some(reason), weak].into_iter().flatten().collect();
+        return (Verdict::NoInfectionFound { probability: 1.0 - top.probability }, reasons);
     }
     let reason = format!(
         "The largest finding, {name} with {:.1} %, lies between the threshold of a clear scan ({:.1} %) \

@@ -19,6 +19,7 @@ struct Answer {
 
 pub fn run(a: &Lungs) -> Result<u8> {
     super::nifti_output(&a.out)?;
+    super::not_the_input(&a.input, &a.out)?;
     let scan = super::the_only_scan(&a.input, &a.limits.limits())?;
     let bar = Bar::new("");
     let lungs = find(&scan.volume, &LungOptions::default(), &bar)?;

@@ -78,6 +78,16 @@ fn not_a_file(out: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Refuses to write over the input.
+fn not_the_input(input: &Path, out: &Path) -> Result<()> {
+    if let (Ok(input), Ok(out)) = (input.canonicalize(), out.canonicalize())
+        && input == out
+    {
+        return Err(Usage(format!("{}: is the input; name another file", out.display())).into());
+    }
+    Ok(())
+}
+
 /// Makes the folder that a file is to be written to; called once there is something to write.
 fn make_folder_of(path: &Path) -> Result<()> {
     path.parent().filter(|p| !p.as_os_str().is_empty()).map_or(Ok(()), make_folder)
