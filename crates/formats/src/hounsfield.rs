@@ -72,12 +72,8 @@ pub(crate) fn doubt(values: &[i16]) -> Option<Warning> {
         format!("the lowest value is {min}, and air would be about -1000")
     } else if bright > values.len() / 100 {
         format!("more than one voxel in a hundred is above {BRIGHTEST_HU}")
-    } else if let Some(why) =
-        [GAS, SOFT].iter().filter(|_| values.len() >= LEAST).find_map(|t| t.misplaced(values))
-    {
-        why
     } else {
-        return None;
+        [GAS, SOFT].iter().filter(|_| values.len() >= LEAST).find_map(|t| t.misplaced(values))?
     };
     let message = format!("The values do not look like Hounsfield units: {why}.");
     Some(Warning { code: "not-hounsfield".into(), message, slices: vec![] })
