@@ -8,20 +8,12 @@ use std::time::Instant;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    if std::env::var("JOIN").is_ok() { rayon::join(all, || ()).0 } else { all() }
-}
-
-fn all() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     time("detector 8-16-32-64, 4 x 48^3", &specs::vnet_ir_rpn(&[8, 16, 32, 64], 5), [4, 48, 48, 48, 1])?;
     time("classifier, 32 x 64^2", &specs::location_attention(3, 1), [32, 1, 64, 64, 1])
 }
 
-fn time(
-    name: &str,
-    spec: &NetSpec,
-    shape: [usize; 5],
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+fn time(name: &str, spec: &NetSpec, shape: [usize; 5]) -> Result<(), Box<dyn std::error::Error>> {
     let device = Device::flex().autodiff();
     let mut net = Net::from_weights(spec, &Weights::init(spec, 1)?, &device)?;
     let values: Vec<f32> =

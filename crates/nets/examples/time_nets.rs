@@ -32,10 +32,6 @@ fn time(name: &str, spec: &NetSpec, size: [usize; 4], outputs: &[&str]) -> Resul
 }
 
 fn main() -> Result<()> {
-    if std::env::var("JOIN").is_ok() { rayon::join(all, || ()).0 } else { all() }
-}
-
-fn all() -> Result<()> {
     let edge = std::env::args().nth(1).and_then(|a| a.parse().ok()).unwrap_or(96);
     println!("{} threads", rayon::current_num_threads());
     for widths in [[8, 16, 32, 64], [16, 32, 64, 128]] {
