@@ -184,13 +184,6 @@ fn damage(times: usize) {
 }
 
 #[test]
-fn damaged_streams_give_values_or_a_reason() {
-    damage(200);
-}
-
-/// `cargo test -p pleura-formats --lib -- --ignored --nocapture ten_thousand`
-#[test]
-#[ignore = "takes minutes"]
 fn ten_thousand_damaged_streams_of_each_coding() {
     damage(10_000);
 }
