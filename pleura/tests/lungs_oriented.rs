@@ -66,3 +66,21 @@ fn one_lung_alone_keeps_its_side() {
         }
     }
 }
+
+#[test]
+fn a_picture_narrowed_to_one_lung_keeps_its_side() {
+    for seed in [1, 2, 3] {
+        let volume = phantom(seed);
+        let both = lungs(&volume).mask;
+        let [_, ny, nz] = volume.size();
+        for (side, label) in [(0, 1), (1, 2)] {
+            // Both ends of the picture cut through the body.
+            let b = both.bounding_box(|v| v == label).unwrap();
+            let narrow = VoxelBox { min: [b.min[0], 0, 0], max: [b.max[0], ny, nz] };
+            let found = lungs(&volume.cropped(&narrow));
+            let ml = volumes_ml(&found.mask);
+            assert!(ml[1 - side] < 0.05 * ml[side], "{seed}: {ml:?}");
+            assert!(!found.implausible.is_empty());
+        }
+    }
+}

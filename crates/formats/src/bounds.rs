@@ -20,8 +20,16 @@ pub(crate) fn is_near(position_mm: &[f64; 3]) -> bool {
     position_mm.iter().all(|p| p.abs() <= POSITION_MM)
 }
 
-/// Refuses a grid that no scanner makes. Which axis runs across the slices is not known here:
-/// it is taken to be the one with the widest spacing.
+/// The wider spacing within slices and the spacing of slices, mm. Which axis runs across the slices is not
+/// known here: it is taken to be the one with the widest spacing.
+fn pixel_and_slice(g: &Geometry) -> [f64; 2] {
+    let mut spacing = g.spacing_mm;
+    spacing.sort_by(f64::total_cmp);
+    let [_, pixel, slice] = spacing;
+    [pixel, slice]
+}
+
+/// Refuses a grid that no scanner makes.
 ///
 /// # Errors
 /// The reason, as a plain sentence.
@@ -29,9 +37,7 @@ pub(crate) fn check(g: &Geometry) -> Result<(), String> {
     if g.size.iter().any(|&n| n > VOXELS) {
         return Err(format!("Its grid of {:?} voxels has more than {VOXELS} along one axis.", g.size));
     }
-    let mut spacing = g.spacing_mm;
-    spacing.sort_by(f64::total_cmp);
-    let [_, pixel, slice] = spacing;
+    let [pixel, slice] = pixel_and_slice(g);
     // Written so that what is not a number is refused too.
     if !(pixel <= PIXEL_MM && slice <= SLICE_MM) {
         return Err(format!(
@@ -54,11 +60,9 @@ pub(crate) fn check(g: &Geometry) -> Result<(), String> {
 const COARSE_PIXEL_MM: f64 = 2.0;
 const COARSE_SLICE_MM: f64 = 10.0;
 
-/// Tells of a grid so coarse that foci are lost in it. The widest spacing is taken for that of slices.
+/// Tells of a grid so coarse that foci are lost in it.
 pub(crate) fn coarse(g: &Geometry) -> Option<Warning> {
-    let mut spacing = g.spacing_mm;
-    spacing.sort_by(f64::total_cmp);
-    let [_, pixel, slice] = spacing;
+    let [pixel, slice] = pixel_and_slice(g);
     let message = format!(
         "Its voxels are {:.2} x {:.2} x {:.2} mm; what is smaller cannot be seen, and volumes are rough.",
         g.spacing_mm[0], g.spacing_mm[1], g.spacing_mm[2]

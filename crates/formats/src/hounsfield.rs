@@ -20,8 +20,11 @@ const BRIGHTEST_HU: i16 = 5000;
 /// of a CT are looked for, and where they lie in Hounsfield units (ours).
 const GAS: Tissue = Tissue { seen: [-1500, -400], right: [-1060, -640], name: "gas" };
 const SOFT: Tissue = Tissue { seen: [-300, 700], right: [-180, 160], name: "soft tissue" };
-/// Width of a step of the histogram, HU; every `EVERY`th voxel is counted, and fewer than `LEAST` say nothing.
-const STEP: i16 = 20;
+/// Where the histogram begins and the width of its steps, HU; every `EVERY`th voxel is counted, and fewer than
+/// `LEAST` say nothing.
+const FIRST_HU: i16 = -1500;
+const STEP_HU: i16 = 20;
+const STEPS: usize = 110;
 const EVERY: usize = 8;
 const LEAST: usize = 4096;
 
@@ -31,27 +34,44 @@ struct Tissue {
     name: &'static str,
 }
 
-impl Tissue {
-    /// Says where the commonest value lies when that is not right, and enough of it is there.
-    fn misplaced(&self, values: &[i16]) -> Option<String> {
-        let [from, to] = self.seen;
-        let steps = usize::from((to - from).unsigned_abs() / STEP.unsigned_abs());
-        let count = |part: &[i16]| {
-            let mut counts = vec![0usize; steps];
-            for &v in part.iter().step_by(EVERY).filter(|&&v| v >= from && v < to) {
-                counts[usize::from(v.abs_diff(from) / STEP.unsigned_abs()).min(steps - 1)] += 1;
+/// How often each step of values occurs.
+fn histogram(values: &[i16]) -> Vec<usize> {
+    let count = |part: &[i16]| {
+        let mut counts = vec![0usize; STEPS];
+        for &v in part.iter().step_by(EVERY).filter(|&&v| v >= FIRST_HU) {
+            if let Some(n) = counts.get_mut(step(v)) {
+                *n += 1;
             }
-            counts
-        };
-        let add = |a: Vec<usize>, b: Vec<usize>| a.iter().zip(b).map(|(a, b)| a + b).collect();
-        let counts = values.par_chunks(1 << 16).map(count).reduce(|| vec![0; steps], add);
-        let (at, _) = counts.iter().enumerate().max_by_key(|&(i, n)| (n, std::cmp::Reverse(i)))?;
-        let enough = counts.iter().sum::<usize>() * EVERY > values.len() / 50;
-        let hu = from + STEP * i16::try_from(at).ok()? + STEP / 2;
+        }
+        counts
+    };
+    let add = |a: Vec<usize>, b: Vec<usize>| a.iter().zip(b).map(|(a, b)| a + b).collect();
+    values.par_chunks(1 << 16).map(count).reduce(|| vec![0; STEPS], add)
+}
+
+fn step(hu: i16) -> usize {
+    usize::from(hu.abs_diff(FIRST_HU) / STEP_HU.unsigned_abs())
+}
+
+impl Tissue {
+    /// Says where the commonest value lies when that is not right, and a fiftieth of `all` counted is there.
+    fn misplaced(&self, counts: &[usize], all: usize) -> Option<String> {
+        let seen = &counts[step(self.seen[0])..step(self.seen[1])];
+        let (at, _) = seen.iter().enumerate().max_by_key(|&(i, n)| (n, std::cmp::Reverse(i)))?;
+        let hu = self.seen[0] + STEP_HU * i16::try_from(at).ok()? + STEP_HU / 2;
         let [least, most] = self.right;
-        (enough && !(least..=most).contains(&hu))
+        (seen.iter().sum::<usize>() > all / 50 && !(least..=most).contains(&hu))
             .then(|| format!("the commonest value of {} is about {hu}, outside {least} to {most}", self.name))
     }
+}
+
+/// Why gas or soft tissue seem to lie elsewhere than they belong.
+fn misplaced(values: &[i16]) -> Option<String> {
+    if values.len() < LEAST {
+        return None;
+    }
+    let (counts, all) = (histogram(values), values.len() / EVERY);
+    [GAS, SOFT].iter().find_map(|tissue| tissue.misplaced(&counts, all))
 }
 
 /// A warning when the values do not look like a CT's Hounsfield units (ours): nothing as thin
@@ -73,7 +93,7 @@ pub(crate) fn doubt(values: &[i16]) -> Option<Warning> {
     } else if bright > values.len() / 100 {
         format!("more than one voxel in a hundred is above {BRIGHTEST_HU}")
     } else {
-        [GAS, SOFT].iter().filter(|_| values.len() >= LEAST).find_map(|t| t.misplaced(values))?
+        misplaced(values)?
     };
     let message = format!("The values do not look like Hounsfield units: {why}.");
     Some(Warning { code: "not-hounsfield".into(), message, slices: vec![] })

@@ -73,14 +73,12 @@ pub(crate) fn label_lungs(coarse: &Coarse, air: &Air, airway: &Mask, options: &L
     let centre = |i: usize| pieces[i].sum_x / pieces[i].voxels as f64;
     let apart = |i: usize| (centre(i) - centre(main)).abs() * coarse.hu.geometry.spacing_mm[0] >= APART_MM;
     let is_second = |i: usize| pieces[i].voxels as f64 >= SECOND_SHARE * pieces[main].voxels as f64;
-    let share_right = share_right_of(&parts, main as u32, &boxes[main], middle);
     let alone = !lungs[1..].iter().any(|&i| is_second(i) && apart(i));
-    let joined = alone
-        && share_right.min(1.0 - share_right) > SPLIT_SHARE
-        && !is_one_lung(&parts, main as u32, &boxes[main], middle);
+    let reach = ABOUT_MIDLINE_MM / coarse.hu.geometry.spacing_mm[0];
+    let joined = alone && is_two_lungs(&sections(&parts, main as u32, &boxes[main]), middle, reach);
     if alone && !joined {
         // The other one may be out of the picture: the middle of what is in it is then not the body's.
-        middle = turned::middle_beside(coarse, &air.outside, &boxes[main]).unwrap_or(middle);
+        middle = turned::middle_beside(&air.outside, &boxes[main]).unwrap_or(middle);
     }
     let mut side = vec![0u8; pieces.len()];
     let side_of = |i: usize| if centre(i) < middle { RIGHT } else { LEFT };
@@ -178,34 +176,30 @@ fn body_middle(coarse: &Coarse, air: &Air, b: &VoxelBox) -> f64 {
     sum as f64 / n.max(1) as f64
 }
 
-fn share_right_of(parts: &Components, label: u32, b: &VoxelBox, middle: f64) -> f64 {
+/// Voxels of a piece in each upright section, by x.
+fn sections(parts: &Components, label: u32, b: &VoxelBox) -> Vec<usize> {
     let nx = parts.labels.size()[0];
-    let row = |z: usize, y: usize| {
-        let start = parts.labels.offset([0, y, z]);
-        let row = parts.labels.data[start..start + nx].iter().enumerate().filter(|&(_, &l)| l == label);
-        row.fold((0usize, 0usize), |n, (x, _)| (n.0 + usize::from((x as f64) < middle), n.1 + 1))
-    };
-    let add = |a: (usize, usize), b: (usize, usize)| (a.0 + b.0, a.1 + b.1);
-    let slices = (b.min[2]..b.max[2]).into_par_iter();
-    let counts = slices.map(|z| (b.min[1]..b.max[1]).map(|y| row(z, y)).fold((0, 0), add));
-    let (right, all) = counts.reduce(|| (0, 0), add);
-    right as f64 / all.max(1) as f64
-}
-
-/// Whether a piece on both sides of what looks like the midline is one lung: two touch over little.
-fn is_one_lung(parts: &Components, label: u32, b: &VoxelBox, middle: f64) -> bool {
-    let nx = parts.labels.size()[0];
-    let mut sections = vec![0usize; nx];
-    for z in b.min[2]..b.max[2] {
-        for row in parts.labels.slice(z).chunks(nx) {
+    let add_slice = |mut sections: Vec<usize>, z: usize| {
+        for row in parts.labels.slice(z)[b.min[1] * nx..b.max[1] * nx].chunks(nx) {
             sections.iter_mut().zip(row).for_each(|(n, &l)| *n += usize::from(l == label));
         }
-    }
-    let reach = ABOUT_MIDLINE_MM / parts.labels.geometry.spacing_mm[0];
-    let near = |&(x, _): &(usize, &usize)| (x as f64 - middle).abs() <= reach;
-    let least = sections.iter().enumerate().filter(near).map(|(_, &n)| n).min().unwrap_or(0);
+        sections
+    };
+    let none = || vec![0; nx];
+    let add = |a: Vec<usize>, b: Vec<usize>| a.iter().zip(b).map(|(a, b)| a + b).collect();
+    (b.min[2]..b.max[2]).into_par_iter().with_min_len(16).fold(none, add_slice).reduce(none, add)
+}
+
+/// Whether a piece, by its sections, is two lungs that touch: there is much of it on both sides of the
+/// midline, and little right there.
+fn is_two_lungs(sections: &[usize], middle: f64, reach: f64) -> bool {
+    let columns = || sections.iter().enumerate();
+    let right: usize = columns().filter(|&(x, _)| (x as f64) < middle).map(|(_, &n)| n).sum();
+    let share = right as f64 / sections.iter().sum::<usize>().max(1) as f64;
+    let near = columns().filter(|&(x, _)| (x as f64 - middle).abs() <= reach);
+    let least = near.map(|(_, &n)| n).min().unwrap_or(0);
     let most = sections.iter().copied().max().unwrap_or(0);
-    least as f64 > ONE_LUNG_SHARE * most as f64
+    share.min(1.0 - share) > SPLIT_SHARE && least as f64 <= ONE_LUNG_SHARE * most as f64
 }
 
 /// Tells whether the middle of a box lies in the box of a side's large pieces within that slice:

@@ -7,6 +7,7 @@ use crate::airway::Airway;
 use crate::coarse::Coarse;
 use pleura_volume::{Mask, VoxelBox};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Denser than this is bone, or vessels full of contrast medium, HU.
 const BONE_HU: i16 = 200;
@@ -17,8 +18,8 @@ const STRIP_MM: f64 = 45.0;
 const SPINE_MM2: f64 = 350.0;
 /// ... where the front half holds this many times as much, and at least the area of a spine.
 const TIMES: f64 = 2.0;
-/// Depth of the strip along a lung's edge that is searched for the spine, mm.
-const SPINE_MM: f64 = 35.0;
+/// An edge of the picture where the body is this deep, as a share of where it is deepest, cuts it in its middle.
+const CUT_DEPTH: f64 = 0.8;
 /// Parts of the lungs' height, each of which shows the spine: a heart full of contrast medium is lower.
 const PARTS: usize = 4;
 /// Lungs lower than this in the scan are not judged, mm.
@@ -76,11 +77,7 @@ fn bone(coarse: &Coarse, lungs: &Mask, b: &VoxelBox, middle: f64) -> [f64; 2] {
     let (n, sum) = slices.clone().into_par_iter().map(depth).reduce(|| (0, 0), add);
     // Rows run from front to back.
     let centre = (sum / n.max(1)).min(ny);
-    let bone = |z: usize| {
-        let hu = coarse.hu.slice(z);
-        let count = |y: usize| hu[y * nx..][strip.clone()].iter().filter(|&&v| v > BONE_HU).count();
-        ((centre..ny).map(count).sum::<usize>(), (0..centre).map(count).sum::<usize>())
-    };
+    let bone = |z: usize| (count(coarse, z, centre..ny, &strip), count(coarse, z, 0..centre, &strip));
     let by_slice: Vec<(usize, usize)> = slices.into_par_iter().map(bone).collect();
     let mean = |part: &[(usize, usize)], of: fn(&(usize, usize)) -> usize| {
         part.iter().map(of).sum::<usize>() as f64 * coarse.pixel_mm2() / part.len() as f64
@@ -90,43 +87,32 @@ fn bone(coarse: &Coarse, lungs: &Mask, b: &VoxelBox, middle: f64) -> [f64; 2] {
     [least(|n| n.0), least(|n| n.1)]
 }
 
-/// The middle of the body, pixels along x, of a picture that shows one lung: on the side where the picture
-/// cuts through the body, or where it does so on both, on the side of the spine. None where it shows the
-/// body whole.
-pub(crate) fn middle_beside(coarse: &Coarse, outside: &Mask, b: &VoxelBox) -> Option<f64> {
-    let [nx, ..] = coarse.hu.size();
-    let inside = |x: usize| {
-        let row = |z: usize, y: usize| usize::from(outside.slice(z)[y * nx + x] == 0);
-        (b.min[2]..b.max[2]).map(|z| (b.min[1]..b.max[1]).map(|y| row(z, y)).sum::<usize>()).sum::<usize>()
+/// The middle of the body, pixels along x, of a picture that shows one lung and cuts through the body's
+/// middle: the deeper edge, where the body is about as deep as anywhere. None where it shows the body whole.
+pub(crate) fn middle_beside(outside: &Mask, b: &VoxelBox) -> Option<f64> {
+    let nx = outside.size()[0];
+    let depths = |z: usize| {
+        let mut depths = vec![0usize; nx];
+        for row in outside.slice(z).chunks(nx) {
+            depths.iter_mut().zip(row).for_each(|(n, &o)| *n += usize::from(o == 0));
+        }
+        depths
     };
-    let half = b.size()[1] * b.size()[2] / 2;
-    match (inside(0), inside(nx - 1)) {
-        (low, high) if low > half && high > half => spine_edge(coarse, b),
-        (low, high) if low > half && low > 2 * high => Some(0.0),
-        (low, high) if high > half && high > 2 * low => Some(nx as f64),
-        _ => None,
+    let add = |a: Vec<usize>, b: Vec<usize>| a.iter().zip(b).map(|(a, b)| a + b).collect();
+    let depths = (b.min[2]..b.max[2]).into_par_iter().map(depths).reduce(|| vec![0; nx], add);
+    let (low, high) = (depths[0], depths[nx - 1]);
+    let most = depths.into_iter().max().unwrap_or(0);
+    if (low.max(high) as f64) < CUT_DEPTH * most as f64 {
+        return None;
     }
+    Some(if low > high { 0.0 } else { nx as f64 })
 }
 
-/// The edge of one lung's box that lies by the spine: there is more bone beside it in the rear half. None
-/// where neither edge has much more.
-fn spine_edge(coarse: &Coarse, b: &VoxelBox) -> Option<f64> {
-    let [nx, ny, _] = coarse.hu.size();
-    let rows = (b.min[1] + b.max[1]) / 2..ny;
-    let width = ((SPINE_MM / coarse.hu.geometry.spacing_mm[0]) as usize).clamp(1, b.size()[0]);
-    let bone = |columns: std::ops::Range<usize>| {
-        let of_slice = |z: usize| {
-            let row = |y: usize| &coarse.hu.slice(z)[y * nx..][columns.clone()];
-            rows.clone().map(|y| row(y).iter().filter(|&&v| v > BONE_HU).count()).sum::<usize>()
-        };
-        (b.min[2]..b.max[2]).into_par_iter().map(of_slice).sum::<usize>() as f64
-    };
-    let (low, high) = (bone(b.min[0]..b.min[0] + width), bone(b.max[0] - width..b.max[0]));
-    match () {
-        () if low > TIMES * high => Some(b.min[0] as f64),
-        () if high > TIMES * low => Some(b.max[0] as f64),
-        () => None,
-    }
+/// Pixels of bone in some rows and columns of a slice.
+fn count(coarse: &Coarse, z: usize, rows: Range<usize>, columns: &Range<usize>) -> usize {
+    let nx = coarse.hu.size()[0];
+    let row = |y: usize| &coarse.hu.slice(z)[y * nx..][columns.clone()];
+    rows.map(|y| row(y).iter().filter(|&&v| v > BONE_HU).count()).sum()
 }
 
 #[cfg(test)]

@@ -96,10 +96,10 @@ impl Executor {
         outputs: &[&str],
     ) -> Result<Vec<Tensor>> {
         let feed = Feed { x, size, features };
-        self.check(feed)?;
         if size[0] < WORTH_CUTTING || self.elsewhere.is_some() {
             return self.run_kept(feed, outputs);
         }
+        self.check(feed)?;
         // Each thread takes samples through the whole network: they wait for each other once, not at
         // every layer, and a part's values stay in the caches.
         let parts: Vec<Vec<Tensor>> = self

@@ -139,6 +139,9 @@ fn many(a: &Screen, job: &Job, sources: &[Source], refused: &[pleura_formats::Er
     let turned_down: Vec<CaseRow> = refused.iter().map(refused_row).collect();
     let mut rows: Vec<CaseRow> = Vec::new();
     let mut code = if refused.is_empty() { DONE } else { REFUSED };
+    // Written again after each case, so that an interrupted run leaves a table of what is done.
+    let write = |rows: &[CaseRow]| cases_csv(&table, &job.types(), rows.iter().chain(&turned_down));
+    write(&rows)?;
     for (i, source) in sources.iter().enumerate() {
         let bar = Bar::new(&format!("{}/{} {}", i + 1, sources.len(), source.name));
         let dir = a.out.join(&source.name);
@@ -158,12 +161,10 @@ fn many(a: &Screen, job: &Job, sources: &[Source], refused: &[pleura_formats::Er
                 rows.push(CaseRow::not_done(&source.name, &input, status, &sentence(&e)));
             }
         }
-        // Written again after each case, so that an interrupted run leaves a table of what is done.
-        cases_csv(&table, &job.types(), rows.iter().chain(&turned_down))?;
+        write(&rows)?;
     }
-    rows.extend(turned_down);
-    cases_csv(&table, &job.types(), &rows)?;
     rows.iter()
+        .chain(&turned_down)
         .filter(|r| r.status != Status::Done)
         .for_each(|r| eprintln!("{}: {}", r.status.name(), r.error));
     Ok(code)
