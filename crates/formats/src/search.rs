@@ -14,6 +14,7 @@ use crate::tree::{Tree, common_folder, name_below, unique};
 use crate::{Error, Limits, Result, Source, SourceFormat, Warning};
 use rayon::prelude::*;
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 /// What was found.
@@ -300,6 +301,21 @@ impl Found {
         }
     }
 
+    /// Files that are no DICOM and are named as the DICOM files beside them: each may be a slice whose
+    /// first bytes are damaged, and at an end of the stack no gap would tell.
+    fn tell_unknown(&mut self, dicom: &[PathBuf], other: &[PathBuf]) {
+        let kind = |f: &PathBuf| (f.parent().map(Path::to_owned), f.extension().map(OsStr::to_owned));
+        let kinds: BTreeSet<_> = dicom.iter().map(kind).collect();
+        for file in other.iter().filter(|f| kinds.contains(&kind(f))) {
+            let message = format!(
+                "The file {} was passed over: it is not DICOM, but named like the DICOM files beside it. If it was \
+                 a slice, it is damaged.",
+                self.below(file)
+            );
+            self.pass(file, "unreadable-file", message);
+        }
+    }
+
     /// A path as seen from the root.
     fn below(&self, path: &Path) -> String {
         path.strip_prefix(&self.root).unwrap_or(path).display().to_string()
@@ -365,6 +381,8 @@ struct Sorted {
     /// What an interrupted copy may have left of DICOM files.
     stubs: Vec<PathBuf>,
     archives: Vec<PathBuf>,
+    /// What is none of them.
+    other: Vec<PathBuf>,
 }
 
 fn sorted(files: Vec<PathBuf>) -> Sorted {
@@ -382,7 +400,7 @@ fn sorted(files: Vec<PathBuf>) -> Sorted {
             (Look::Dicom, None) => all.dicom.push(file),
             (Look::Stub, None) => all.stubs.push(file),
             (Look::Other, None) if archive::is_named_zip(&file) => all.archives.push(file),
-            (Look::Other, None) => {}
+            (Look::Other, None) => all.other.push(file),
         }
     }
     all
@@ -396,10 +414,11 @@ fn folder(root: &Path, limits: &Limits) -> Result<(Found, Vec<PathBuf>)> {
         let message = format!("The folder {} could not be looked into: {e}.", found.below(path));
         found.pass(path, "unreadable-folder", message);
     }
-    let Sorted { volumes, dicom, stubs, archives } = sorted(tree.files);
+    let Sorted { volumes, dicom, stubs, archives, other } = sorted(tree.files);
     volumes.iter().for_each(|(path, kind)| found.volume(path, *kind, limits));
     let damaged = found.dicom(&dicom, &stubs, limits);
     found.tell_damaged(damaged);
+    found.tell_unknown(&dicom, &other);
     for directory in dicom.iter().filter(|f| is_directory(f)) {
         let files = directory::listed(directory, limits).unwrap_or_default();
         found.check_listed(directory, &files);

@@ -6,7 +6,7 @@
 mod common;
 
 use common::damage::{Random, check_memory, injure};
-use common::{chest, mha, nrrd, one, zipped};
+use common::{chest, mha, nrrd, one, series, slice, zipped};
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
 use pleura_formats::{Error, Limits, Scan, find_sources, read, write_nifti_i16};
@@ -231,4 +231,39 @@ fn mutations(count: u64) {
 #[test]
 fn ten_thousand_damaged_files_of_each_kind_are_refused_or_right() {
     mutations(10_000);
+}
+
+/// A slice of a DICOM series damaged: an error, or a volume that says what was left out or filled, or the
+/// series with all other slices as they were. Pixels have no checksum: those of the slice itself may be wrong.
+#[test]
+fn ten_thousand_series_with_a_damaged_slice_are_refused_told_of_or_right() {
+    let (_dir, series) = series();
+    let good = one(&series).unwrap().volume;
+    let (mut quiet, mut told) = (0, 0);
+    for seed in 0..10_000 {
+        let mut random = Random(seed);
+        let path = slice(&series, 1 + random.below(good.size()[2]));
+        let bytes = fs::read(&path).unwrap();
+        let mut injured = bytes.clone();
+        injure(&mut injured, &mut random);
+        fs::write(&path, &injured).unwrap();
+        let search = find_sources(std::slice::from_ref(&series), &Limits::default()).unwrap();
+        let outcome: Vec<_> = search.sources.iter().map(|s| read(s, &Limits::default())).collect();
+        fs::write(&path, &bytes).unwrap();
+        let [Ok(scan)] = outcome.as_slice() else { continue };
+        if !(scan.warnings.is_empty() && search.warnings.is_empty() && search.refused.is_empty()) {
+            told += 1;
+            continue;
+        }
+        quiet += 1;
+        assert_eq!(scan.volume.size(), good.size(), "{seed}");
+        let other = |z: &usize| scan.volume.slice(*z) != good.slice(*z);
+        let changed = (0..good.size()[2]).filter(other).count();
+        assert!(changed <= 1, "{seed}: {changed} slices differ");
+        let corner = good.size().map(|n| n as f64 - 1.0);
+        let moved = scan.volume.geometry.to_lps(corner).into_iter().zip(good.geometry.to_lps(corner));
+        assert!(moved.clone().all(|(a, b)| (a - b).abs() < 0.5), "{seed}: {:?}", scan.volume.geometry);
+    }
+    println!("{quiet} read without a word, {told} with a warning, the others refused");
+    check_memory();
 }

@@ -80,6 +80,15 @@ impl Header {
             let series = (!header.series.is_empty()).then_some((header.study, header.series));
             return Err(Damage { error, series, stub: false });
         }
+        if header.series.is_empty() && !header.is_image() {
+            // Every object of a study names its series: this may be what is left of a slice.
+            let reason = "The DICOM file names no series and holds no image; it may be damaged.".into();
+            return Err(Damage {
+                error: Error::Refused { path: path.to_owned(), reason },
+                series: None,
+                stub: false,
+            });
+        }
         Ok(Some(header))
     }
 
