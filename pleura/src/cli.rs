@@ -70,6 +70,9 @@ the end and in cases.csv, and the exit code is 3 if any was refused.")]
     /// Repeat the paper's experiment on synthetic CTs: training, six tables, training curves
     #[cfg(feature = "train")]
     Reproduce(Reproduce),
+    /// Measure the networks on fresh synthetic CTs: tables, FROC, ROC, calibration, with intervals
+    #[cfg(feature = "train")]
+    Measure(Measure),
     /// Compare verdicts with the truth: tables, ROC, FROC, calibration, tests, with intervals
     Evaluate(Evaluate),
     /// Print a completion script for your shell
@@ -370,6 +373,39 @@ pub struct Reproduce {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+#[cfg(feature = "train")]
+#[derive(Debug, Args)]
+pub struct Measure {
+    /// Folder for results.md, results.json and the figures
+    #[arg(long, short, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub out: PathBuf,
+    /// Cases: a multiple of 3, a third of them of each class
+    #[arg(long, value_name = "N", default_value_t = 90, value_parser = cases_in_threes)]
+    pub cases: u32,
+    /// Seed of the cases
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Edge of the voxels in mm, 1 to 5, in place of the 512 x 512 raster of a scanner: faster
+    #[arg(long, value_name = "MM", default_value_t = 0.0, hide_default_value = true)]
+    pub spacing: f64,
+    #[command(flatten)]
+    pub models: ModelFiles,
+    /// A second classifier behind the same detector, to compare with (McNemar, DeLong)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub against: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[cfg(feature = "train")]
+fn cases_in_threes(text: &str) -> Result<u32, String> {
+    match text.parse::<u32>() {
+        Ok(n) if n > 0 && n.is_multiple_of(3) => Ok(n),
+        _ => Err("a positive multiple of 3 is needed".into()),
+    }
 }
 
 #[derive(Debug, Args)]

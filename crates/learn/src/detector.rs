@@ -24,6 +24,10 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+/// Most proposals that are left of a scan once they are thinned (ours). A bound on work, not on what is
+/// found: a diffuse infection fills a hundred places, and 40 hid a third of all regions behind it.
+const MOST_PROPOSALS: usize = 400;
+
 /// How the detector is trained. Every number not in the paper is ours.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -205,7 +209,7 @@ impl DetectorConfig {
             anchors: self.anchors(),
             score_threshold,
             nms_iou: 0.2,
-            max_proposals: 40,
+            max_proposals: MOST_PROPOSALS,
             voxel_threshold,
         }
     }

@@ -235,7 +235,8 @@ impl Run<'_> {
         }
         write_curves(&self.dir.join("figure5"), "Training of both classifiers", &curves)?;
         let names = Names::new(&phantom_infections());
-        let results = Results::new(&screened, &NETWORKS.map(|n| n.1), &names, self.config.seed)?;
+        let results =
+            Results::new(&screened, &NETWORKS.map(|n| n.1), &names, self.config.seed)?.of_experiment();
         results.write(self.dir)?;
         Ok(results)
     }

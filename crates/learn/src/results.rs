@@ -41,19 +41,23 @@ pub struct NetworkResults {
 /// All results of an experiment.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Results {
+    /// Whether this is the paper's experiment; else finished networks were measured.
+    pub experiment: bool,
     /// Version of the generator of all cases.
     pub generator: String,
     /// Test cases.
     pub cases: usize,
     /// By classifier.
     pub networks: Vec<NetworkResults>,
-    /// The first classifier against the second, by the paper's and by the calibrated profile.
+    /// The first classifier against the second, by the paper's and by the calibrated profile; empty where
+    /// there is one.
     pub comparisons: Vec<Comparison>,
     /// The detector: all truth regions, and those of 10 mm and more.
     pub detector: [Froc; 2],
 }
 
 impl Results {
+    /// Of screened cases; with one network there is nothing to compare.
     pub(crate) fn new(screened: &[Screened], networks: &[&str], names: &Names, seed: u64) -> Result<Self> {
         let of = |k: usize| -> Vec<&Seen> { screened.iter().filter_map(|s| s.networks.get(k)).collect() };
         let outcomes =
@@ -70,13 +74,20 @@ impl Results {
         };
         let against = |p: usize| compare(&names.cases, &outcomes(0, p), &outcomes(1, p), seed);
         let scans = |k: usize| -> Vec<FrocScan> { screened.iter().map(|s| s.froc[k].clone()).collect() };
+        let compared = if networks.len() > 1 { PROFILES.len() } else { 0 };
         Ok(Self {
+            experiment: false,
             generator: pleura_phantom::GENERATOR.into(),
             cases: screened.len(),
             networks: networks.iter().enumerate().map(network).collect(),
-            comparisons: (0..PROFILES.len()).map(against).collect::<std::result::Result<_, _>>()?,
+            comparisons: (0..compared).map(against).collect::<std::result::Result<_, _>>()?,
             detector: [0, 1].map(|k| froc(&scans(k), seed)),
         })
+    }
+
+    /// Marks them as those of the paper's experiment: both of its classifiers, in its order.
+    pub(crate) fn of_experiment(self) -> Self {
+        Self { experiment: true, ..self }
     }
 
     fn tables(&self) -> String {
@@ -89,8 +100,12 @@ impl Results {
         let mut out = String::new();
         let numbered = levels.iter().flat_map(|level| self.networks.iter().map(move |n| (level, n)));
         for (k, ((level, pick), n)) in numbered.enumerate() {
-            let paper = PAPER.get(k).copied().unwrap_or("not shown");
-            out += &format!("\n## Table {}: {level}, {}\n\nPaper: {paper}.\n\n", k + 1, n.network);
+            out += &match PAPER.get(k).filter(|_| self.experiment) {
+                Some(paper) => {
+                    format!("\n## Table {}: {level}, {}\n\nPaper: {paper}.\n\n", k + 1, n.network)
+                }
+                None => format!("\n## {}, {level}\n\n", n.network),
+            };
             out += &pick(n).to_markdown();
         }
         out
@@ -98,14 +113,22 @@ impl Results {
 
     /// results.md.
     pub fn to_markdown(&self) -> String {
+        let (title, beside) = match self.experiment {
+            true => (
+                "The paper's experiment",
+                " The paper's own stand beside them: [S] stated there, [R] recalled.",
+            ),
+            false => ("Networks measured", ""),
+        };
         let mut out = format!(
-            "# The paper's experiment on synthetic cases\n\n{} test cases of the generator {}. These figures say how \
-             the method does on phantoms, not on patients. The paper's own stand beside them: [S] stated there, [R] \
-             recalled.\n",
+            "# {title} on synthetic cases\n\n{} test cases of the generator {}. These figures say how the method does \
+             on phantoms, not on patients.{beside}\n",
             self.cases, self.generator
         );
         out += &self.tables();
-        out += "\n## Training curves\n\n![Loss and accuracy over the steps](figure5.svg)\n";
+        if self.experiment {
+            out += "\n## Training curves\n\n![Loss and accuracy over the steps](figure5.svg)\n";
+        }
         out += &format!(
             "\n## The detector\n\nAll truth regions:\n\n{}\nRegions of 10 mm and more:\n\n{}\n![Free-response \
              ROC](froc.svg)\n",

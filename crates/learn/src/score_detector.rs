@@ -8,14 +8,18 @@ use crate::{Error, Result};
 use pleura_evaluate::is_hit;
 use pleura_nets::boxes::{AnchorMatch, anchor_boxes, decode, feature_grid, match_anchors};
 use pleura_nets::{Model, Weights};
-use pleura_screen::{DetectorOutput, LoadedDetector, analysable, infected_voxels, kept_boxes, run_detector};
+use pleura_screen::{
+    DetectorOutput, LoadedDetector, analysable, candidate_boxes, infected_voxels, run_detector,
+};
 use pleura_volume::{Box3, NoProgress, Progress, resample_nearest};
 use std::collections::BTreeMap;
 
 /// Scores below this are never proposals, in no curve either; screening asks for more.
 pub(crate) const LEAST_SCORE: f32 = 0.02;
+/// Scores of a sure network crowd below 1: no threshold lies beyond this.
+const MOST_SCORE: f32 = 0.999_999;
 /// Voxel thresholds that are tried.
-const VOXEL_THRESHOLDS: [f32; 9] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9];
+const VOXEL_THRESHOLDS: [f32; 9] = [0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99];
 
 /// The candidates of a case.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -117,12 +121,11 @@ fn outcome(
         let (dice, false_share) = if infected { (nothing, vec![]) } else { (vec![], nothing) };
         return Ok(Some(Outcome { infected, kept, dice, false_share, ..Outcome::default() }));
     };
-    let proposed: Vec<Box3> = output.proposals.iter().map(|p| p.0).collect();
     let kept = |threshold: &f32| {
         let infection = infected_voxels(&lungs.mask, &output.infection, *threshold);
-        let found: Vec<(Box3, f32)> = kept_boxes(&lungs.mask, &infection, &proposed)
+        let found: Vec<(Box3, f32)> = candidate_boxes(&lungs.mask, &infection, &output, *threshold)
             .iter()
-            .map(|(i, b)| (lungs.mask.geometry.box_mm(b), output.proposals[*i].1))
+            .map(|(b, score)| (lungs.mask.geometry.box_mm(b), *score))
             .collect();
         let best = |r: &Box3| found.iter().filter(|(b, _)| is_hit(b, r)).map(|p| p.1).fold(0.0, f32::max);
         Kept { scores: found.iter().map(|p| p.1).collect(), hit_scores: truths.iter().map(best).collect() }
@@ -195,9 +198,9 @@ fn choose(outcomes: &[Outcome], recall: f64, allowed: f64) -> Scored {
     let wanted = (recall * hits.len() as f64).ceil() as usize;
     let for_recall = hits.get(wanted.saturating_sub(1)).copied().unwrap_or(LEAST_SCORE).max(LEAST_SCORE);
     let most = (allowed * outcomes.len() as f64) as usize;
-    // The score of the first proposal too many, and a hair above it.
-    let for_cost = scores.get(most).map_or(LEAST_SCORE, |s| s * 1.000_01);
-    let threshold = for_recall.max(for_cost).min(0.9999);
+    // Just above the score of the first proposal too many.
+    let for_cost = scores.get(most).map_or(LEAST_SCORE, |s| s.next_up());
+    let threshold = for_recall.max(for_cost).min(MOST_SCORE);
     let passing = |s: &[f32]| s.iter().filter(|s| **s >= threshold).count() as f64;
     let clean = || outcomes.iter().filter(|o| !o.infected);
     Scored {
@@ -239,7 +242,7 @@ mod tests {
     fn the_threshold_is_the_highest_that_reaches_the_recall() {
         let s = choose(&outcomes(), 0.9, 8.0);
         assert_eq!((s.score_threshold, s.recall, s.proposals), (0.5, 1.0, 2.0));
-        assert_eq!((s.voxel_threshold, s.proposals_clean), (0.4, 1.0));
+        assert_eq!((s.voxel_threshold, s.proposals_clean), (0.7, 1.0));
         assert!((s.dice - 0.5).abs() < 1e-12 && (s.box_iou - 0.6).abs() < 1e-12);
     }
 

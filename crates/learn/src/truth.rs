@@ -3,24 +3,14 @@
 
 pub(crate) use pleura_evaluate::LEAST_ML;
 use pleura_phantom::{TruthRegion, regions_of};
-use pleura_volume::{Connectivity, Mask, Structuring, connected_components, dilate};
-
-/// Infected voxels nearer to each other than about this make one region, mm (ours). The flecks of a
-/// diffuse opacity are one lesion to a reader who draws a box around it, as the paper's were drawn.
-const JOINED_MM: f64 = 6.0;
+use pleura_screen::JOINED_MM;
+use pleura_volume::Mask;
 
 /// The regions of an infection: its voxels grouped over gaps of up to [`JOINED_MM`], groups longer
 /// than 60 mm cut into equal parts, boxes tight around the infected voxels themselves. Those under
 /// [`LEAST_ML`] are among them.
 pub(crate) fn regions(infection: &Mask) -> Vec<TruthRegion> {
-    let Some(b) = infection.bounding_box(|v| v != 0) else { return Vec::new() };
-    let (grid, infection) = (&infection.geometry, infection.cropped(&b));
-    // Two voxels meet when the balls around them do.
-    let grown = dilate(&infection, Structuring::Ball { radius_mm: JOINED_MM / 2.0 });
-    let mut groups = connected_components(&grown, Connectivity::TwentySix);
-    let outside = groups.labels.data.iter_mut().zip(&infection.data).filter(|(_, i)| **i == 0);
-    outside.for_each(|(label, _)| *label = 0);
-    regions_of(&groups, grid, b.min)
+    regions_of(infection, JOINED_MM)
 }
 
 /// Whether a region is large enough to be asked for.

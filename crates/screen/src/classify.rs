@@ -1,7 +1,7 @@
 //! The classifier over the patches of all candidates.
 
+use crate::candidates::Candidate;
 use crate::case::{Patch, Profile};
-use crate::detect::Candidate;
 use crate::error::{Error, Result};
 use crate::models::LoadedClassifier;
 use crate::patch::{PatchSite, cut_patch, distances_from_edge, patch_sites};

@@ -1,10 +1,11 @@
 //! The screening pipeline: candidates, patches, votes, noisy-or.
 //!
 //! [`screen`] is the whole way; its steps are public because training prepares its data with the
-//! same code: [`detector_grid`] and [`detector_input`] before the detector, [`kept_boxes`] behind
+//! same code: [`detector_grid`] and [`detector_input`] before the detector, [`candidate_boxes`] behind
 //! it, [`patch_sites`] and [`cut_patch`] before the classifier, [`region`], [`findings`] and
 //! [`verdict`] behind that.
 
+mod candidates;
 mod case;
 mod classify;
 mod detect;
@@ -15,11 +16,12 @@ mod pipeline;
 mod verdict;
 mod vote;
 
+pub use candidates::{Candidate, JOINED_MM, candidate_boxes, clip_to_lungs};
 pub use case::{Case, Finding, LungFacts, Patch, Profile, Region, SideFacts, StageTimes, Verdict};
 pub use classify::classify;
 pub use detect::{
-    Candidate, Detection, DetectorOutput, MARGIN_MM, clip_to_lungs, detect, detector_grid, detector_input,
-    infected_voxels, kept_boxes, run_detector,
+    Detection, DetectorOutput, MARGIN_MM, detect, detector_grid, detector_input, infected_voxels,
+    run_detector,
 };
 pub use error::{Error, Result, role_name};
 pub use models::{LoadedClassifier, LoadedDetector, ModelFacts, Models};

@@ -1,8 +1,9 @@
 //! The whole way from a volume to a case.
 
+use crate::candidates::Candidate;
 use crate::case::{Case, LungFacts, Patch, Profile, Region, SideFacts, StageTimes, Verdict};
 use crate::classify::classify;
-use crate::detect::{Candidate, Detection, detect};
+use crate::detect::{Detection, detect};
 use crate::error::{Error, Result};
 use crate::models::Models;
 use crate::verdict::{findings, verdict};

@@ -197,6 +197,10 @@ impl Box3 {
 
     /// Intersection over union, 0 to 1; 0 when both are empty.
     pub fn iou(&self, other: &Self) -> f64 {
+        // Most pairs are far apart: thousands of proposals are thinned by this.
+        if (0..3).any(|a| self.max[a] <= other.min[a] || other.max[a] <= self.min[a]) {
+            return 0.0;
+        }
         let common = Self {
             min: std::array::from_fn(|a| self.min[a].max(other.min[a])),
             max: std::array::from_fn(|a| self.max[a].min(other.max[a])),

@@ -12,6 +12,7 @@ mod components;
 mod distance;
 mod geometry;
 mod grid;
+mod groups;
 mod holes;
 mod morphology;
 mod progress;
@@ -25,6 +26,7 @@ pub use components::{
 pub use distance::{distance_transform, distance_transform_slices};
 pub use geometry::{Box3, Geometry, VoxelBox};
 pub use grid::{Mask, Volume};
+pub use groups::{GroupBox, group_boxes};
 pub use holes::{fill_holes, fill_holes_slices};
 pub use morphology::{
     Structuring, close, close_slices, dilate, dilate_slices, erode, erode_slices, open, open_slices,

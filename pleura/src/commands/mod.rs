@@ -6,6 +6,8 @@ mod demo;
 mod evaluate;
 mod inspect;
 mod lungs;
+#[cfg(feature = "train")]
+mod measure;
 mod phantom;
 #[cfg(feature = "train")]
 mod reproduce;
@@ -34,6 +36,8 @@ pub fn run(command: Command) -> Result<u8> {
         Command::Train(a) => train::run(&a),
         #[cfg(feature = "train")]
         Command::Reproduce(a) => reproduce::run(&a),
+        #[cfg(feature = "train")]
+        Command::Measure(a) => measure::run(&a),
         Command::Evaluate(a) => evaluate::run(&a),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "pleura", &mut std::io::stdout());

@@ -1,0 +1,72 @@
+//! Finished networks on fresh synthetic cases.
+
+use crate::data::{Names, phantom_infections};
+use crate::results::Results;
+use crate::screened::Screener;
+use crate::{Error, Result};
+use pleura_phantom::{Cohort, CohortCase, CohortSpec, Count, Grid};
+use pleura_screen::{LoadedClassifier, LoadedDetector};
+use pleura_volume::Progress;
+use std::path::Path;
+
+/// On which cases to measure.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MeasureConfig {
+    /// Cases, of the three classes alike: a multiple of 3.
+    pub cases: usize,
+    /// Seed: all seeds of cases follow from it.
+    pub seed: u64,
+    /// Edge of the phantoms' voxels in mm; 0 for the 512 x 512 raster of a scanner.
+    pub spacing_mm: f64,
+}
+
+impl MeasureConfig {
+    fn cohort(&self) -> Result<Cohort> {
+        if self.cases == 0 || !self.cases.is_multiple_of(3) {
+            return Err(Error::Config("cases must be a positive multiple of 3".into()));
+        }
+        let grid = match self.spacing_mm {
+            0.0 => Grid::Scanner,
+            spacing_mm if (1.0..=5.0).contains(&spacing_mm) => Grid::Detector { spacing_mm },
+            _ => return Err(Error::Config("spacing must be 0 or lie between 1 and 5 mm".into())),
+        };
+        let each = Count { scans: self.cases / 3, patients: self.cases / 3 };
+        let none = Count { scans: 0, patients: 0 };
+        Ok(Cohort::new(&CohortSpec {
+            development: [none; 3],
+            test: [each; 3],
+            seed: self.seed,
+            grid,
+            ..CohortSpec::paper()
+        }))
+    }
+}
+
+/// Screens fresh phantoms, one a patient, with one detector and one or two classifiers, and writes what
+/// [`crate::reproduce`] writes of its test cases into `out_dir`: results.md, results.json and the figures.
+///
+/// # Errors
+/// [`Error::Config`] when the numbers make no sense or a classifier knows other classes than phantoms
+/// have, and what the stages say.
+pub fn measure(
+    config: &MeasureConfig,
+    detector: LoadedDetector,
+    classifiers: Vec<(String, LoadedClassifier)>,
+    out_dir: &Path,
+    progress: &dyn Progress,
+) -> Result<Results> {
+    let names = Names::new(&phantom_infections());
+    if let Some((name, c)) = classifiers.iter().find(|(_, c)| c.classes != names.regions) {
+        let (has, known) = (names.regions.join(", "), c.classes.join(", "));
+        return Err(Error::Config(format!("{name} knows {known}; synthetic cases have {has}")));
+    }
+    let cohort = config.cohort()?;
+    std::fs::create_dir_all(out_dir).map_err(|source| Error::Io { path: out_dir.into(), source })?;
+    let (networks, classifiers): (Vec<String>, Vec<LoadedClassifier>) = classifiers.into_iter().unzip();
+    let cases: Vec<&CohortCase> = cohort.cases.iter().collect();
+    let screened = Screener::new(detector, classifiers, names.clone()).screen(&cases, progress)?;
+    let networks: Vec<&str> = networks.iter().map(String::as_str).collect();
+    let results = Results::new(&screened, &networks, &names, config.seed)?;
+    results.write(out_dir)?;
+    Ok(results)
+}
