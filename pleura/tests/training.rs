@@ -154,6 +154,30 @@ fn the_experiment_leaves_six_tables_and_a_figure() {
 }
 
 #[test]
+fn networks_are_measured_and_compared_on_fresh_cases() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let built_in = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/classifier.safetensors");
+    let arguments = ["measure", "--cases", "3", "--spacing", "3", "--seed", "2", "--out", text(&out)];
+    let said = succeeds(&[&arguments[..], &["--against", built_in]].concat());
+    assert_eq!(said.matches("case accuracy").count(), 2, "{said}");
+    let results = std::fs::read_to_string(out.join("results.md")).unwrap();
+    // A network against itself is never right alone.
+    assert!(results.contains("Only the first is right in 0 cases, only the second in 0;"), "{results}");
+    assert!(results.contains("false regions a scan") && !results.contains("Table 1"), "{results}");
+    let json: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(out.join("results.json")).unwrap()).unwrap();
+    assert_eq!((&json["cases"], json["networks"].as_array().unwrap().len()), (&3.into(), 2));
+    let alone = succeeds(&arguments);
+    assert_eq!(alone.lines().next(), said.lines().next(), "the same cases, the same figures");
+    let (code, _, error) = common::said(&pleura(&["measure", "--cases", "4", "--out", text(&out)]));
+    assert!(code == 2 && error.contains("multiple of 3"), "{error}");
+    let detector = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/detector.safetensors");
+    let (code, _, error) = common::said(&pleura(&[&arguments[..], &["--against", detector]].concat()));
+    assert!(code != 0 && error.contains("not a classifier"), "{error}");
+}
+
+#[test]
 fn settings_are_shown_and_mistyped_ones_refused() {
     let shown = succeeds(&["train", "detector", "--out", "x", "--steps", "7", "--show-config"]);
     assert!(shown.contains("steps = 7"), "{shown}");

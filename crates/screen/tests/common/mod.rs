@@ -69,7 +69,7 @@ fn input() -> InputRecipe {
 pub fn detector(change: impl Fn(&mut Weights)) -> Model {
     let proposals = ProposalRecipe {
         anchors: AnchorSpec { stride: 4, edges_mm: vec![20.0, 45.0] },
-        score_threshold: 0.001,
+        score_threshold: 1e-5,
         nms_iou: 0.2,
         max_proposals: 8,
         voxel_threshold: 0.01,
