@@ -34,6 +34,18 @@ impl CohortRecipe {
     }
 }
 
+/// The raster of test phantoms: voxels of `spacing_mm`, or a scanner's own where that is 0.
+///
+/// # Errors
+/// [`Error::Config`] names the `setting` that makes no sense.
+pub(crate) fn test_grid(setting: &str, spacing_mm: f64) -> Result<Grid> {
+    match spacing_mm {
+        0.0 => Ok(Grid::Scanner),
+        spacing_mm if (1.0..=5.0).contains(&spacing_mm) => Ok(Grid::Detector { spacing_mm }),
+        _ => Err(Error::Config(format!("`{setting}` must be 0 or lie between 1 and 5"))),
+    }
+}
+
 fn member(c: &CohortCase) -> Member {
     let body = c.options.body_seed.map_or(String::new(), |s| s.to_string());
     let marks = [("patient", c.patient.clone()), ("seed", c.seed.to_string()), ("body", body)];

@@ -1,10 +1,11 @@
 //! Finished networks on fresh synthetic cases.
 
+use crate::cohort::test_grid;
 use crate::data::{Names, phantom_infections};
 use crate::results::Results;
 use crate::screened::Screener;
 use crate::{Error, Result};
-use pleura_phantom::{Cohort, CohortCase, CohortSpec, Count, Grid};
+use pleura_phantom::{Cohort, CohortCase, CohortSpec, Count};
 use pleura_screen::{LoadedClassifier, LoadedDetector};
 use pleura_volume::Progress;
 use std::path::Path;
@@ -25,11 +26,7 @@ impl MeasureConfig {
         if self.cases == 0 || !self.cases.is_multiple_of(3) {
             return Err(Error::Config("cases must be a positive multiple of 3".into()));
         }
-        let grid = match self.spacing_mm {
-            0.0 => Grid::Scanner,
-            spacing_mm if (1.0..=5.0).contains(&spacing_mm) => Grid::Detector { spacing_mm },
-            _ => return Err(Error::Config("spacing must be 0 or lie between 1 and 5 mm".into())),
-        };
+        let grid = test_grid("spacing", self.spacing_mm)?;
         let each = Count { scans: self.cases / 3, patients: self.cases / 3 };
         let none = Count { scans: 0, patients: 0 };
         Ok(Cohort::new(&CohortSpec {

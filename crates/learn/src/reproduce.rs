@@ -1,6 +1,6 @@
 //! The paper's experiment on phantoms: cohort, training, the six tables, and what the paper lacks.
 
-use crate::cohort::CohortRecipe;
+use crate::cohort::{CohortRecipe, test_grid};
 use crate::data::{Names, phantom_infections};
 use crate::results::Results;
 use crate::screened::{Screened, Screener};
@@ -11,7 +11,7 @@ use crate::{
 };
 use pleura_evaluate::{Curve, write_curves};
 use pleura_nets::Model;
-use pleura_phantom::{Cohort, CohortCase, Grid, Split};
+use pleura_phantom::{Cohort, CohortCase, Split};
 use pleura_screen::{LoadedClassifier, LoadedDetector};
 use pleura_volume::Progress;
 use serde::{Deserialize, Serialize};
@@ -81,13 +81,7 @@ impl ReproduceConfig {
     }
 
     fn cohort(&self) -> Result<Cohort> {
-        if self.test_spacing_mm != 0.0 && !(1.0..=5.0).contains(&self.test_spacing_mm) {
-            return Err(Error::Config("`test_spacing_mm` must be 0 or lie between 1 and 5".into()));
-        }
-        self.recipe().cohort(match self.test_spacing_mm {
-            0.0 => Grid::Scanner,
-            spacing_mm => Grid::Detector { spacing_mm },
-        })
+        self.recipe().cohort(test_grid("test_spacing_mm", self.test_spacing_mm)?)
     }
 }
 
