@@ -10,7 +10,7 @@ use crate::pool::each_case;
 use crate::rng::Rng;
 use crate::score_classifier::{self, Scored};
 use crate::start::Start;
-use crate::trainer::{Pass, Schedule, Task, finished, train};
+use crate::trainer::{NormPlan, Pass, Schedule, Task, finished, train};
 use crate::{AdamWConfig, Error, Result, Summary};
 use burn::tensor::{Device, Tensor, TensorData};
 use pleura_nets::{
@@ -78,6 +78,8 @@ pub struct ClassifierConfig {
     pub label_smoothing: f32,
     /// Share by which running statistics move towards those of a batch.
     pub norm_momentum: f32,
+    /// Share of the steps, at the end, in which the running statistics are kept and used.
+    pub norm_fixed_share: f64,
     /// Steps between checkpoints.
     pub checkpoint_every: u64,
     /// What patches go through on the fly.
@@ -108,6 +110,7 @@ impl Default for ClassifierConfig {
             shift: 6,
             label_smoothing: 0.05,
             norm_momentum: 0.05,
+            norm_fixed_share: 0.0,
             checkpoint_every: 200,
             augment: AugmentConfig::default(),
             optimizer: AdamWConfig { learning_rate: 1e-3, ..AdamWConfig::default() },
@@ -129,6 +132,9 @@ impl ClassifierConfig {
         }
         if !(1.0..=5.0).contains(&self.spacing_mm) {
             return wrong("`spacing_mm` must lie between 1 and 5");
+        }
+        if !(0.0..=1.0).contains(&self.norm_fixed_share) {
+            return wrong("`norm_fixed_share` must lie between 0 and 1");
         }
         if self.steps == 0 && (self.minutes.is_nan() || self.minutes <= 0.0) {
             return wrong("either `steps` or `minutes` must be positive");
@@ -170,6 +176,10 @@ impl ClassifierConfig {
             true => Grid::Scanner,
             false => Grid::Detector { spacing_mm: self.spacing_mm },
         }
+    }
+
+    fn norm(&self) -> NormPlan {
+        NormPlan { momentum: self.norm_momentum, fixed_share: self.norm_fixed_share }
     }
 
     fn data(&self) -> Result<Data<'_>> {
@@ -251,7 +261,7 @@ impl Task for Classify<'_> {
         &["loss", "accuracy"]
     }
 
-    fn pass(&self, step: u64, net: &mut Net, device: &Device) -> Result<Pass> {
+    fn pass(&self, step: u64, done: f64, net: &mut Net, device: &Device) -> Result<Pass> {
         let c = self.config;
         let examples: Option<Vec<_>> =
             (0..c.batch).into_par_iter().with_max_len(1).map(|slot| self.example(step, slot)).collect();
@@ -262,7 +272,7 @@ impl Task for Classify<'_> {
         let image = TensorData::new(images, [c.batch, c.slab, c.pixels, c.pixels, 1]);
         let takes = net.spec().features > 0;
         let features = takes.then(|| Tensor::from_data(TensorData::new(features, [c.batch, 1]), device));
-        let outputs = net.forward_train(Tensor::from_data(image, device), features, c.norm_momentum)?;
+        let outputs = c.norm().forward(net, done, Tensor::from_data(image, device), features)?;
         let logits = outputs.first().map(|o| o.to_vec()).transpose()?.unwrap_or_default();
         let loss = losses::classes(&logits, self.classes, &labels, c.label_smoothing);
         let right =

@@ -9,7 +9,7 @@ use crate::losses::{self, Loss};
 use crate::pool::{Scan, each_case};
 use crate::score_detector::{self, Scored};
 use crate::start::Start;
-use crate::trainer::{Pass, Schedule, Task, finished, train};
+use crate::trainer::{NormPlan, Pass, Schedule, Task, finished, train};
 use crate::truth::LEAST_ML;
 use crate::{AdamWConfig, Error, Result, Summary};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -76,6 +76,8 @@ pub struct DetectorConfig {
     pub voxel_weight: f64,
     /// Share by which running statistics move towards those of a batch.
     pub norm_momentum: f32,
+    /// Share of the steps, at the end, in which the running statistics are kept and used.
+    pub norm_fixed_share: f64,
     /// Recall of truth regions that the score threshold is chosen for.
     pub recall: f64,
     /// Most proposals a case, on average, that it may cost.
@@ -111,6 +113,7 @@ impl Default for DetectorConfig {
             offsets_weight: 1.0,
             voxel_weight: 1.0,
             norm_momentum: 0.05,
+            norm_fixed_share: 0.5,
             recall: 0.9,
             proposals_a_case: 12.0,
             checkpoint_every: 200,
@@ -139,6 +142,9 @@ impl DetectorConfig {
         if !(0.5..=10.0).contains(&self.spacing_mm) {
             return wrong("`spacing_mm` must lie between 0.5 and 10");
         }
+        if !(0.0..=1.0).contains(&self.norm_fixed_share) {
+            return wrong("`norm_fixed_share` must lie between 0 and 1");
+        }
         if self.steps == 0 && (self.minutes.is_nan() || self.minutes <= 0.0) {
             return wrong("either `steps` or `minutes` must be positive");
         }
@@ -164,6 +170,10 @@ impl DetectorConfig {
             negative_iou: self.negative_iou,
             augment: self.augment.clone(),
         }
+    }
+
+    fn norm(&self) -> NormPlan {
+        NormPlan { momentum: self.norm_momentum, fixed_share: self.norm_fixed_share }
     }
 
     pub(crate) fn data(&self) -> Result<Data<'_>> {
@@ -228,12 +238,12 @@ impl Task for Detect<'_> {
         &["loss", "objectness", "offsets", "voxels"]
     }
 
-    fn pass(&self, step: u64, net: &mut Net, device: &Device) -> Result<Pass> {
+    fn pass(&self, step: u64, done: f64, net: &mut Net, device: &Device) -> Result<Pass> {
         let c = self.config;
         let crops = batch(&self.recipe, &self.pool, &self.infected, c.seed, step, c.batch)?;
         let input: Vec<f32> = crops.iter().flat_map(|c| c.input.iter().copied()).collect();
         let image = TensorData::new(input, [c.batch, c.crop, c.crop, c.crop, 1]);
-        let outputs = net.forward_train(Tensor::from_data(image, device), None, c.norm_momentum)?;
+        let outputs = c.norm().forward(net, done, Tensor::from_data(image, device), None)?;
         let [objectness, offsets, voxels] = outputs.as_slice() else {
             return Err(Error::Stage("the detector must have three outputs".into()));
         };

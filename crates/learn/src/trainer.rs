@@ -3,7 +3,7 @@
 use crate::checkpoint::{self, State};
 use crate::optimizer::{AdamWConfig, Step, norm};
 use crate::{Error, Result};
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use pleura_evaluate::{Curve, write_curves};
 use pleura_nets::{NetSpec, Weights};
 use pleura_nets_burn::{Net, Value};
@@ -28,8 +28,34 @@ pub(crate) struct Pass {
 pub(crate) trait Task {
     /// Names of the curves.
     fn curves(&self) -> &[&'static str];
-    /// Draws the batch of a step and runs it forward.
-    fn pass(&self, step: u64, net: &mut Net, device: &Device) -> Result<Pass>;
+    /// Draws the batch of a step and runs it forward. `done` is the share of the plan before it, 0 to 1.
+    fn pass(&self, step: u64, done: f64, net: &mut Net, device: &Device) -> Result<Pass>;
+}
+
+/// How batch normalisation learns. Small batches vary: what is trained by their statistics alone does
+/// worse by the running ones, which are all that screening has.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NormPlan {
+    /// Share by which running statistics move towards those of a batch.
+    pub momentum: f32,
+    /// Share of the plan, at its end, in which the running statistics are kept and used.
+    pub fixed_share: f64,
+}
+
+impl NormPlan {
+    /// Runs a batch forward, `done` of the plan being over.
+    pub fn forward(
+        &self,
+        net: &mut Net,
+        done: f64,
+        image: Tensor<5>,
+        features: Option<Tensor<2>>,
+    ) -> Result<Vec<Value>> {
+        Ok(match done + self.fixed_share >= 1.0 {
+            true => net.forward(image, features)?,
+            false => net.forward_train(image, features, self.momentum)?,
+        })
+    }
 }
 
 /// How long, and how.
@@ -124,7 +150,12 @@ fn step(
     net: &mut Net,
     device: &Device,
 ) -> Result<()> {
-    let pass = task.pass(state.step, net, device)?;
+    // Until the plan is made, little of it is done.
+    let done = match state.planned_steps {
+        0 => 0.0,
+        planned => state.step as f64 / planned as f64,
+    };
+    let pass = task.pass(state.step, done, net, device)?;
     if pass.values.iter().any(|v| !v.is_finite()) {
         return Err(Error::Diverged(state.step));
     }
@@ -172,6 +203,23 @@ mod tests {
         assert_eq!(planned(10.0, 0.5, 12), 1200);
         // A budget already spent still ends with a step more, so that there is something to save.
         assert_eq!(planned(0.01, 10.0, 12), 13);
+    }
+
+    #[test]
+    fn running_statistics_stand_still_in_their_share_of_the_plan() {
+        let spec = pleura_nets::specs::vnet_ir_rpn(&[4, 8, 8], 1);
+        let before = Weights::init(&spec, 3).unwrap();
+        let device = pleura_nets_burn::training_device();
+        let after = |done: f64| {
+            let mut net = Net::from_weights(&spec, &before, &device).unwrap();
+            let image =
+                Tensor::from_data(burn::tensor::TensorData::new(vec![0.7f32; 512], [1, 8, 8, 8, 1]), &device);
+            let plan = NormPlan { momentum: 0.5, fixed_share: 0.25 };
+            plan.forward(&mut net, done, image, None).unwrap();
+            net.to_weights().unwrap()
+        };
+        assert_ne!(after(0.74), before);
+        assert_eq!(after(0.75), before);
     }
 
     #[test]
