@@ -46,10 +46,18 @@ impl Packed {
     fn panels(&self, method: Method) -> &Panels {
         let (conv, taps) = (&self.conv, self.conv.taps());
         let at = |tap: usize, i: usize, o: usize| self.weight[(o * conv.c_in + i) * taps + tap];
-        // Serial work: a thread that waits here for another one must not have been lent to a job.
-        match method {
-            Method::Direct => self.direct.get_or_init(|| conv.panels(method, at)),
-            Method::Winograd => self.winograd.get_or_init(|| conv.panels(method, at)),
+        let cell = match method {
+            Method::Direct => &self.direct,
+            Method::Winograd => &self.winograd,
+        };
+        // Made outside the cell: threads share the work, and one that waits for its part may be lent to a
+        // job that comes to the same cell.
+        match cell.get() {
+            Some(made) => made,
+            None => {
+                let made = conv.panels(method, at);
+                cell.get_or_init(|| made)
+            }
         }
     }
 }
@@ -108,7 +116,7 @@ impl Conv {
     }
 
     /// Packs weights for a method; `at(tap, input channel, output channel)` is a weight.
-    fn panels(&self, method: Method, at: impl Fn(usize, usize, usize) -> f32) -> Panels {
+    fn panels(&self, method: Method, at: impl Fn(usize, usize, usize) -> f32 + Sync) -> Panels {
         let c = self.c_in;
         match method {
             Method::Direct => Panels::new(self.taps() * c, self.c_out, |k, o| at(k / c, k % c, o)),

@@ -1,5 +1,7 @@
 //! Matrices in the order in which the micro-kernel reads them.
 
+use rayon::prelude::*;
+
 /// Columns of the widest panel.
 pub(crate) const WIDEST: usize = 32;
 
@@ -40,7 +42,7 @@ impl Blank<'_> {
 
 impl Panels {
     /// Packs the matrix of `rows` by `columns` whose elements are `at(row, column)`.
-    pub fn new(rows: usize, columns: usize, at: impl Fn(usize, usize) -> f32) -> Self {
+    pub fn new(rows: usize, columns: usize, at: impl Fn(usize, usize) -> f32 + Sync) -> Self {
         Self::filled(rows, columns, |first, count, panel| {
             for c in 0..count {
                 for row in 0..rows {
@@ -50,22 +52,31 @@ impl Panels {
         })
     }
 
-    /// A matrix whose panels are filled by `fill(first column, columns, panel)`.
-    pub fn filled(rows: usize, columns: usize, fill: impl Fn(usize, usize, &mut Blank)) -> Self {
-        let (mut values, mut list) = (Vec::new(), Vec::new());
-        let mut first = 0;
+    /// A matrix whose panels are filled by `fill(first column, columns, panel)`, several at a time.
+    pub fn filled(rows: usize, columns: usize, fill: impl Fn(usize, usize, &mut Blank) + Sync) -> Self {
+        let mut list = Vec::new();
+        let (mut first, mut from) = (0, 0);
         while first < columns {
             let width = match columns - first {
                 ..=8 => 8,
                 9..=24 => 16,
                 _ => WIDEST,
             };
-            let from = values.len();
             list.push((first, width, from));
-            values.resize(from + rows * width, 0.0);
-            fill(first, width.min(columns - first), &mut Blank { values: &mut values[from..], width });
+            from += rows * width;
             first += width;
         }
+        let mut values = vec![0.0; from];
+        let mut rest = values.as_mut_slice();
+        let mut blanks = Vec::with_capacity(list.len());
+        for &(first, width, _) in &list {
+            let (values, behind) = rest.split_at_mut(rows * width);
+            blanks.push((first, Blank { values, width }));
+            rest = behind;
+        }
+        blanks.into_par_iter().with_max_len(1).for_each(|(first, mut blank)| {
+            fill(first, blank.width.min(columns - first), &mut blank);
+        });
         Self { values, rows, columns, list }
     }
 

@@ -41,7 +41,7 @@ fn virtual_slices(conv: &Conv, ys: Shape) -> usize {
 
 /// The points of all kernels: for each panel of output channels `[36][kd][in][width]`;
 /// `at(tap, input channel, output channel)` is a weight.
-pub(crate) fn pack(conv: &Conv, at: impl Fn(usize, usize, usize) -> f32) -> Panels {
+pub(crate) fn pack(conv: &Conv, at: impl Fn(usize, usize, usize) -> f32 + Sync) -> Panels {
     let rows = conv.kernel[0] * conv.c_in;
     Panels::filled(POINTS * rows, conv.c_out, |first, columns, panel| {
         for (row, o) in (0..rows).flat_map(|row| (0..columns).step_by(KERNELS).map(move |o| (row, o))) {

@@ -248,3 +248,25 @@ fn the_largest_of_each_window_and_its_gradient_by_hand() {
     pool.gradient(&[1.0, 2.0, 3.0, 4.0], xs, &won, &mut gx);
     assert_eq!(gx, [1.0, 2.0, 0.0, 3.0, 4.0, 0.0, 0.0, 0.0, 0.0]);
 }
+
+/// Threads that meet at weights not yet packed: none may wait for a job that waits for it.
+#[test]
+fn many_jobs_may_need_the_same_new_weights_at_once() {
+    use rayon::prelude::*;
+    let conv = Conv { c_in: 32, c_out: 256, kernel: [1, 3, 3], stride: [1; 3], pad: [0, 1, 1] };
+    let xs = Shape { n: 1, d: 1, h: 4, w: 4, c: 32 };
+    let (x, w) = (values(xs.len(), 1), values(conv.c_out * conv.c_in * conv.taps(), 2));
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(8).build().unwrap();
+    let run = |packed: &pleura_kernels::Packed| {
+        let mut y = vec![0.0; conv.output(xs).len()];
+        conv.forward(Isa::best(), &x, xs, packed, &Finish::default(), &mut y);
+        y
+    };
+    let want = run(&conv.pack(&w));
+    pool.install(|| {
+        for _ in 0..40 {
+            let packed = conv.pack(&w);
+            assert!((0..64).into_par_iter().with_max_len(1).all(|_| run(&packed) == want));
+        }
+    });
+}
