@@ -73,6 +73,9 @@ the end and in cases.csv, and the exit code is 3 if any was refused.")]
     /// Measure the networks on fresh synthetic CTs: tables, FROC, ROC, calibration, with intervals
     #[cfg(feature = "train")]
     Measure(Measure),
+    /// Check that only the lesions tell the classes apart: trains on phantoms without them, and on them alone
+    #[cfg(feature = "train")]
+    Shortcut(Shortcut),
     /// Compare verdicts with the truth: tables, ROC, FROC, calibration, tests, with intervals
     Evaluate(Evaluate),
     /// Print a completion script for your shell
@@ -84,7 +87,7 @@ the end and in cases.csv, and the exit code is 3 if any was refused.")]
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Profile {
-    /// Leaky, calibrated noisy-or; may answer "indeterminate"
+    /// One leaky noisy-or for any infection, shared by the types; may answer "indeterminate"
     Calibrated,
     /// The paper's vote and plain noisy-or
     Paper,
@@ -395,6 +398,35 @@ pub struct Measure {
     /// A second classifier behind the same detector, to compare with (McNemar, DeLong)
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub against: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[cfg(feature = "train")]
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Ends with 1 unless the network is shown to be at chance without lesions, and to tell types by lesions alone."
+)]
+pub struct Shortcut {
+    /// Folder for shortcut.md, shortcut.json and checkpoints; run again with the same folder to resume
+    #[arg(long, short, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub out: PathBuf,
+    /// Synthetic cases to train on
+    #[arg(long, value_name = "N", default_value_t = 180, value_parser = cases_in_threes)]
+    pub cases: u32,
+    /// Synthetic cases to test on
+    #[arg(long, value_name = "N", default_value_t = 90, value_parser = cases_in_threes)]
+    pub test_cases: u32,
+    /// Steps of each of the three trainings
+    #[arg(long, value_name = "N", default_value_t = 1500)]
+    pub steps: u64,
+    /// Seed of everything that is random
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Edge of the phantoms' voxels in mm, 1 to 5
+    #[arg(long, value_name = "MM", default_value_t = 2.0)]
+    pub spacing: f64,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -57,7 +57,7 @@ fn of_several_inputs_the_good_are_done_and_the_bad_are_listed() {
     assert!(error.contains("refused") && error.contains("bad"), "{error}");
     assert!(out.join("good/report.json").exists() && !out.join("bad").exists());
     let table = std::fs::read_to_string(out.join("cases.csv")).unwrap();
-    let header = "case,input,status,verdict,probability,covid-19,influenza-a,regions,lungs_ml,involvement_pct,warnings,seconds,error";
+    let header = "case,input,status,verdict,probability,covid-19,influenza-a,regions,lungs_ml,involvement_pct,warnings,seconds,error,no_infection";
     assert_eq!(table.lines().next().unwrap(), header);
     assert!(table.lines().any(|l| l.starts_with("good,") && l.contains(",done,")), "{table}");
     assert!(table.lines().any(|l| l.starts_with("bad,") && l.contains(",refused,")), "{table}");

@@ -178,6 +178,27 @@ fn networks_are_measured_and_compared_on_fresh_cases() {
 }
 
 #[test]
+fn the_shortcut_check_trains_three_times_and_resumes() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let arguments = ["shortcut", "--cases", "3", "--test-cases", "6", "--steps", "2", "--spacing", "4"];
+    let arguments = [&arguments[..], &["--out", text(&out)]].concat();
+    let (code, said, error) = common::said(&pleura(&arguments));
+    // Two steps teach nothing, and six cases show nothing.
+    assert_eq!(code, 1, "{error}");
+    for shown in ["everything", "lesions-blanked", "lesions-alone"] {
+        assert!(said.contains(&format!("{shown}: patch accuracy 0.")), "{said}");
+        assert!(out.join(shown).join("checkpoint").exists());
+    }
+    let table = std::fs::read_to_string(out.join("shortcut.md")).unwrap();
+    assert!(table.contains("**Not shown"), "{table}");
+    assert_eq!(common::said(&pleura(&arguments)).1, said, "a finished check does not change");
+    let other = [&arguments[..], &["--seed", "9"]].concat();
+    let (code, _, error) = common::said(&pleura(&other));
+    assert!(code == 1 && error.contains("other settings"), "{error}");
+}
+
+#[test]
 fn settings_are_shown_and_mistyped_ones_refused() {
     let shown = succeeds(&["train", "detector", "--out", "x", "--steps", "7", "--show-config"]);
     assert!(shown.contains("steps = 7"), "{shown}");

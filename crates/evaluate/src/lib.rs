@@ -26,7 +26,9 @@ pub use figures::{Figure, Line, write_figure, write_froc, write_probabilities};
 pub use froc::{FALSE_REGIONS, Froc, FrocScan, froc, is_hit};
 pub use interval::{Interval, wilson};
 pub use leakage::{Member, check_leakage};
-pub use predictions::{FACTS, Joined, NO_INFECTION, Prediction, Truth, join, read_predictions, read_truth};
+pub use predictions::{
+    FACTS, Joined, NO_INFECTION, NO_INFECTION_COLUMN, Prediction, Truth, join, read_predictions, read_truth,
+};
 pub use rank::{Roc, auc, roc};
 pub use regions::{LARGE_MM, LEAST_ML, TrueRegion, case_facts, free_response};
 pub use strata::{Stratum, strata};

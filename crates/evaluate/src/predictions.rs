@@ -7,6 +7,9 @@ use std::path::Path;
 /// Class of a case without infection.
 pub const NO_INFECTION: &str = "no-infection-found";
 
+/// Column of `cases.csv` with the probability of no infection.
+pub const NO_INFECTION_COLUMN: &str = "no_infection";
+
 /// Columns of a truth table by which results are told apart.
 pub const FACTS: [&str; 4] = ["slice_mm", "noise_hu", "lesions", "lesion_mm"];
 
@@ -22,7 +25,7 @@ pub struct Prediction {
     pub input: String,
     /// Verdict; where there is none, how the case ended: refused or failed.
     pub answer: String,
-    /// Probability of each type of infection.
+    /// Probability of each type of infection, and of [`NO_INFECTION`] where the table has it.
     pub probabilities: BTreeMap<String, f64>,
 }
 
@@ -44,7 +47,8 @@ pub struct Truth {
 }
 
 /// Reads predictions from a CSV with the columns `case` and `verdict`; `status` and one column a type
-/// of infection, between `probability` and `regions`, are used where they are, and `input`.
+/// of infection, between `probability` and `regions`, are used where they are, and so are `input` and
+/// `no_infection`, the probability of none.
 ///
 /// # Errors
 /// [`Error::Table`] when the file cannot be read, lacks a column, or has a case twice.
@@ -63,11 +67,12 @@ pub fn read_predictions(path: &Path) -> Result<Vec<Prediction>, Error> {
             (verdict, _) => verdict,
         };
         let numbers = types.iter().filter_map(|t| Some((t.clone(), field(t).parse().ok()?)));
+        let none = field(NO_INFECTION_COLUMN).parse().ok().map(|p| (NO_INFECTION.to_owned(), p));
         Prediction {
             case: field("case").into(),
             input: field("input").into(),
             answer: answer.into(),
-            probabilities: numbers.collect(),
+            probabilities: numbers.chain(none).collect(),
         }
     };
     Ok(table.rows.iter().map(one).collect())
@@ -178,7 +183,7 @@ pub fn join(predictions: &[Prediction], truth: &[Truth]) -> Result<Joined, Error
 
 fn outcome(classes: &[String], truth: &Truth, prediction: Option<&Prediction>) -> CaseOutcome {
     let told = prediction.map(|p| &p.probabilities);
-    // No infection is as probable as the largest finding is not.
+    // Where the table does not say it, no infection is as probable as the largest finding is not.
     let of = |class: &String| match (told?.get(class), class == NO_INFECTION) {
         (Some(p), _) => Some(*p),
         (None, true) => told?.values().copied().reduce(f64::max).map(|p| 1.0 - p),
@@ -231,6 +236,15 @@ c,/c,done,indeterminate,,0.4,0.35,1,
         assert_eq!(found.missing, ["d"]);
         assert_eq!(found.cases[2].probabilities, [0.4, 0.35, 1.0 - 0.4]);
         assert!(found.cases[1].probabilities.is_empty());
+    }
+
+    #[test]
+    fn the_probability_of_no_infection_is_the_tables_own_where_it_has_one() {
+        let table = "case,verdict,probability,covid-19,influenza-a,regions,no_infection\na,covid-19,0.4,0.4,0.35,2,0.25\n";
+        let (_dir, path) = write("cases.csv", table);
+        let rows = ["a,1,covid-19,test", "b,2,influenza-a,train"];
+        let found = join(&read_predictions(&path).unwrap(), &truth(&rows).unwrap()).unwrap();
+        assert_eq!(found.cases[0].probabilities, [0.4, 0.25], "{:?}", found.classes);
     }
 
     #[test]

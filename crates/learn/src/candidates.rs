@@ -97,9 +97,8 @@ impl Holders {
     }
 }
 
-/// How regions are found and patches kept.
-pub(crate) struct RegionRecipe<'a> {
-    pub detector: &'a LoadedDetector,
+/// How patches are cut and kept.
+pub(crate) struct RegionRecipe {
     /// The window; without a lung mask, which would have to move with the patch.
     pub input: InputRecipe,
     pub patch: PatchRecipe,
@@ -136,13 +135,25 @@ fn jittered(b: &Box3, rng: &mut Rng) -> Box3 {
 }
 
 /// Up to [`MOST_EACH`] of the regions large enough to be asked for, moved and scaled.
-fn known(list: &[TruthRegion], rng: &mut Rng) -> Vec<Box3> {
+pub(crate) fn known(list: &[TruthRegion], rng: &mut Rng) -> Vec<Box3> {
     let asked: Vec<&TruthRegion> = list.iter().filter(|r| is_asked(r)).collect();
     let picks: Vec<usize> = match asked.len() {
         n if n <= MOST_EACH => (0..n).collect(),
         n => (0..MOST_EACH).map(|_| rng.below(n)).collect(),
     };
     picks.into_iter().map(|i| jittered(&asked[i].box_mm, rng)).collect()
+}
+
+/// Cubes about places in the lungs drawn at random.
+pub(crate) fn anywhere(lungs: &Mask, count: usize, rng: &mut Rng) -> Vec<Box3> {
+    let inside: Vec<usize> = (0..lungs.data.len()).filter(|&i| lungs.data[i] != 0).collect();
+    let [nx, ny, _] = lungs.size();
+    let mut one = || {
+        let i = *inside.get(rng.below(inside.len()))?;
+        let at = [i % nx, i / nx % ny, i / (nx * ny)].map(|v| v as f64);
+        Some(Box3::cube(lungs.geometry.to_lps(at), rng.between(8.0, 45.0)))
+    };
+    (0..count).filter_map(|_| one()).collect()
 }
 
 /// The boxes to learn from: what screening would classify, and, clipped to the lungs by its rule, what
@@ -158,27 +169,25 @@ fn boxes(case: &Labelled, lungs: &Mask, detector: &LoadedDetector) -> Result<Vec
     for list in [&infected, &case.irrelevant] {
         others.extend(known(list, &mut rng).into_iter().map(|b| (Source::Known, b)));
     }
-    let inside: Vec<usize> = (0..lungs.data.len()).filter(|&i| lungs.data[i] != 0).collect();
-    let [nx, ny, _] = lungs.size();
-    for _ in 0..RANDOM_PLACES {
-        let Some(&i) = inside.get(rng.below(inside.len())) else { break };
-        let at = [i % nx, i / nx % ny, i / (nx * ny)].map(|v| v as f64);
-        let centre = lungs.geometry.to_lps(at);
-        others.push((Source::Anywhere, Box3::cube(centre, rng.between(8.0, 45.0))));
-    }
+    others.extend(anywhere(lungs, RANDOM_PLACES, &mut rng).into_iter().map(|b| (Source::Anywhere, b)));
     all.extend(others.iter().filter_map(|(source, b)| Some((*source, clip_to_lungs(lungs, b)?))));
     Ok(all)
 }
 
-impl RegionRecipe<'_> {
+impl RegionRecipe {
     /// The regions of a case; `None` when screening would not look into its lungs. `irrelevant` is the
     /// label of what is no infection.
-    pub fn regions(&self, case: &Labelled, irrelevant: usize) -> Result<Option<CaseRegions>> {
+    pub fn regions(
+        &self,
+        detector: &LoadedDetector,
+        case: &Labelled,
+        irrelevant: usize,
+    ) -> Result<Option<CaseRegions>> {
         let lungs = find_lungs(&case.volume)?;
         if !analysable(&lungs) {
             return Ok(None);
         }
-        let boxes = boxes(case, &lungs.mask, self.detector)?;
+        let boxes = boxes(case, &lungs.mask, detector)?;
         let one = |(source, b): &(Source, VoxelBox)| {
             let patches = self.patches(&case.volume, &lungs.mask, b)?;
             let label = label(case.class, irrelevant, b, &lungs.mask, case.infection.as_ref());
@@ -189,7 +198,7 @@ impl RegionRecipe<'_> {
     }
 
     /// The three patches of a box, wider than the network sees them and in HU.
-    fn patches(&self, volume: &Volume<i16>, lungs: &Mask, b: &VoxelBox) -> Result<Vec<Patch>> {
+    pub fn patches(&self, volume: &Volume<i16>, lungs: &Mask, b: &VoxelBox) -> Result<Vec<Patch>> {
         let sites = patch_sites(&volume.geometry, b, &self.patch);
         let distances = distances_from_edge(lungs, &sites);
         let pixel = self.patch.edge_mm / self.patch.pixels as f32;

@@ -142,7 +142,7 @@ impl ClassifierConfig {
         Ok(())
     }
 
-    fn spec(&self, classes: usize) -> NetSpec {
+    pub(crate) fn spec(&self, classes: usize) -> NetSpec {
         match self.network {
             ClassifierNetwork::LocationAttention => specs::location_attention(classes, self.slab),
             ClassifierNetwork::Resnet18 => specs::resnet18(classes, self.slab),
@@ -166,8 +166,8 @@ impl ClassifierConfig {
         }
     }
 
-    pub(crate) fn regions<'a>(&self, detector: &'a LoadedDetector) -> RegionRecipe<'a> {
-        RegionRecipe { detector, input: self.input(), patch: self.patch(), margin: self.shift }
+    pub(crate) fn regions(&self) -> RegionRecipe {
+        RegionRecipe { input: self.input(), patch: self.patch(), margin: self.shift }
     }
 
     /// The raster of the phantom `index` of a split.
@@ -231,15 +231,21 @@ impl ClassifierConfig {
 }
 
 /// The classifier's step.
-struct Classify<'a> {
+pub(crate) struct Classify<'a> {
     config: &'a ClassifierConfig,
-    recipe: RegionRecipe<'a>,
+    recipe: RegionRecipe,
     cases: Vec<CaseRegions>,
     holders: Holders,
     classes: usize,
 }
 
-impl Classify<'_> {
+impl<'a> Classify<'a> {
+    /// Of prepared cases, whose labels lie below `classes`.
+    pub fn new(config: &'a ClassifierConfig, cases: Vec<CaseRegions>, classes: usize) -> Self {
+        let holders = Holders::new(&cases, classes);
+        Self { config, recipe: config.regions(), cases, holders, classes }
+    }
+
     /// One training example: image, feature, label. The classes in turn, so that the two pneumonias
     /// count as much as what is irrelevant; then region and patch are drawn.
     fn example(&self, step: u64, slot: usize) -> Option<(Vec<f32>, f32, usize)> {
@@ -326,12 +332,11 @@ fn fit(
     let classes = data.names().regions.len();
     let spec = config.spec(classes);
     let initial = start.weights(&spec, config.seed)?;
-    let recipe = config.regions(detector);
+    let recipe = config.regions();
     let cases = each_case(data.count(Split::Training), "cutting training patches", progress, |i| {
-        recipe.regions(&data.case(Split::Training, i)?, classes - 1)
+        recipe.regions(detector, &data.case(Split::Training, i)?, classes - 1)
     })?;
-    let holders = Holders::new(&cases, classes);
-    let task = Classify { config, recipe, cases, holders, classes };
+    let task = Classify::new(config, cases, classes);
     let schedule = Schedule {
         steps: config.steps,
         minutes: config.minutes,

@@ -23,6 +23,7 @@ mod rng;
 mod score_classifier;
 mod score_detector;
 mod screened;
+mod shortcut;
 mod stages;
 mod start;
 mod trainer;
@@ -37,6 +38,7 @@ pub use measure::{MeasureConfig, measure};
 pub use optimizer::AdamWConfig;
 pub use reproduce::{ReproduceConfig, Reproduced, reproduce};
 pub use results::{NetworkResults, Results};
+pub use shortcut::{ShortcutConfig, ShortcutResults, Shown, shortcut};
 
 use pleura_nets::{Model, ModelManifest, Precision};
 use std::collections::BTreeMap;

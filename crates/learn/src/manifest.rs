@@ -2,7 +2,7 @@
 
 use crate::data::Split;
 use crate::{Error, Result};
-use pleura_evaluate::NO_INFECTION;
+use pleura_evaluate::{NO_INFECTION, NO_INFECTION_COLUMN};
 use pleura_formats::{Limits, Scan, find_sources, read};
 use pleura_volume::{Box3, Mask};
 use serde::Deserialize;
@@ -129,6 +129,11 @@ impl Manifest {
             }
             if l.class == pleura_screen::IRRELEVANT {
                 return say(format!("a case without infection is of the class {NO_INFECTION}"));
+            }
+            if l.class == NO_INFECTION_COLUMN {
+                return say(format!(
+                    "no class may be called `{NO_INFECTION_COLUMN}`: cases.csv has such a column"
+                ));
             }
             if l.mask.is_some() && l.boxes.is_some() {
                 return say("give a mask or boxes, not both".into());

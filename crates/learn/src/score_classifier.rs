@@ -6,17 +6,26 @@ use crate::data::{Data, Labelled, Names, Split};
 use crate::pool::{each_case, find_lungs};
 use crate::{Error, Result};
 use pleura_evaluate::{Confusion, NO_INFECTION};
-use pleura_nets::{Calibration, Model, Weights};
+use pleura_nets::{Calibration, Model, ScanRange, Weights};
 use pleura_screen::{
-    Finding, LoadedClassifier, LoadedDetector, Patch, Profile, Region, Verdict, analysable, classify, detect,
-    findings, most_probable, region, softmax, verdict,
+    LoadedClassifier, LoadedDetector, Patch, Profile, Region, ScanFacts, Verdict, analysable, classify,
+    detect, findings, most_probable, region, softmax, verdict,
 };
 use pleura_volume::{NoProgress, Progress};
 use std::collections::BTreeMap;
 
 /// No temperature, nothing held back, no leak.
-pub(crate) const UNCALIBRATED: Calibration =
-    Calibration { temperature: 1.0, region_power: 1.0, leak: 0.01, infected_from: 0.5, clear_below: 0.5 };
+pub(crate) const UNCALIBRATED: Calibration = Calibration {
+    temperature: 1.0,
+    region_power: 1.0,
+    leak: 0.01,
+    type_weight: 1.0,
+    type_crowding: 0.0,
+    infected_from: 0.5,
+    clear_below: 0.5,
+    // Anything at all.
+    scans: ScanRange { most_slice_mm: 1e6, most_noise_hu: 1e6, lung_hu: [-1e6, 1e6] },
+};
 
 /// Answer where a verdict is withheld.
 const INDETERMINATE: &str = "indeterminate";
@@ -28,8 +37,8 @@ struct Outcome {
     class: usize,
     /// Each candidate's label, and the region that its patches make.
     regions: Vec<(usize, Region)>,
-    /// Whether screening looked into the lungs at all.
-    analysable: bool,
+    /// The scan, where screening looked into the lungs at all.
+    scan: Option<ScanFacts>,
 }
 
 /// Figures and calibration.
@@ -61,6 +70,8 @@ impl Scored {
             ("temperature", f64::from(c.temperature)),
             ("region_power", f64::from(c.region_power)),
             ("leak", f64::from(c.leak)),
+            ("type_weight", f64::from(c.type_weight)),
+            ("type_crowding", f64::from(c.type_crowding)),
             ("infected_from", f64::from(c.infected_from)),
             ("clear_below", f64::from(c.clear_below)),
             ("validation_cases", self.cases as f64),
@@ -91,9 +102,10 @@ fn outcome(case: &Labelled, detector: &LoadedDetector, classifier: &LoadedClassi
     let stage = |e: pleura_screen::Error| Error::Stage(e.to_string());
     let lungs = find_lungs(&case.volume)?;
     if !analysable(&lungs) {
-        return Ok(Outcome { class: case.class, regions: vec![], analysable: false });
+        return Ok(Outcome { class: case.class, regions: vec![], scan: None });
     }
     let lungs = lungs.mask;
+    let scan = Some(ScanFacts::new(&case.volume, &lungs));
     let found = detect(&case.volume, &lungs, detector, &NoProgress).map_err(stage)?.candidates;
     let patches = classify(&case.volume, &lungs, &found, classifier, Profile::Paper, &NoProgress);
     let one = |(c, patches): (pleura_screen::Candidate, [Patch; 3])| {
@@ -102,7 +114,7 @@ fn outcome(case: &Labelled, detector: &LoadedDetector, classifier: &LoadedClassi
         (label(case.class, irrelevant, &c.box_voxels, &lungs, infection), region(c, patches))
     };
     let regions = found.into_iter().zip(patches.map_err(stage)?).map(one).collect();
-    Ok(Outcome { class: case.class, regions, analysable: true })
+    Ok(Outcome { class: case.class, regions, scan })
 }
 
 /// What a verdict is called among the classes of a case; `indeterminate` and `not-analysable` besides.
@@ -176,17 +188,17 @@ fn logits(patch: &Patch) -> Vec<f32> {
     patch.probabilities.iter().map(|p| p.max(1e-9).ln() as f32).collect()
 }
 
-/// Findings and what they are called.
+/// What the regions of a scan are called.
 fn called(
     regions: &[Region],
+    scan: &ScanFacts,
     profile: Profile,
     calibration: &Calibration,
     names: &Names,
-) -> (Vec<Finding>, String) {
+) -> String {
     let classes = &names.regions;
     let found = findings(regions, classes, profile, calibration);
-    let name = verdict_name(&verdict(&found, classes, profile, calibration).0, classes);
-    (found, name)
+    verdict_name(&verdict(&found, classes, profile, calibration, scan).0, classes)
 }
 
 fn answer(outcome: &Outcome, profile: Profile, calibration: &Calibration, names: &Names) -> String {
@@ -194,14 +206,15 @@ fn answer(outcome: &Outcome, profile: Profile, calibration: &Calibration, names:
         Profile::Paper => 1.0,
         Profile::Calibrated => f64::from(calibration.temperature),
     };
-    match outcome.analysable {
-        true => called(&at_temperature(outcome, temperature), profile, calibration, names).1,
-        false => verdict_name(&Verdict::NotAnalysable, &[]),
+    match &outcome.scan {
+        Some(scan) => called(&at_temperature(outcome, temperature), scan, profile, calibration, names),
+        None => verdict_name(&Verdict::NotAnalysable, &[]),
     }
 }
 
-/// Temperature by the patches' likelihood, then power and leak by that of the cases' findings, then
-/// the two thresholds: the most right verdicts, and at most one infected case in twenty called clear.
+/// Temperature by the patches' likelihood; power and leak by that of any infection in the cases, weight
+/// and crowding by that of the infected ones' types; then the two thresholds: the most right verdicts,
+/// and one infected case in twenty called clear at most, but for those without any region.
 fn calibrate(outcomes: &[Outcome], names: &Names) -> Calibration {
     let mut best = UNCALIBRATED;
     let regions = || outcomes.iter().flat_map(|o| &o.regions);
@@ -209,53 +222,82 @@ fn calibrate(outcomes: &[Outcome], names: &Names) -> Calibration {
     let surprise = |t: f64| -> f64 { patches().map(|(k, l)| -softmax(&l, t)[k].max(1e-9).ln()).sum() };
     let temperatures = (0..41).map(|i| 0.5 * 1.05f64.powi(i));
     best.temperature = least(temperatures, surprise).unwrap_or(1.0) as f32;
-    let looked_at = outcomes.iter().filter(|o| o.analysable);
-    let known: Vec<(usize, Vec<Region>)> =
-        looked_at.map(|o| (o.class, at_temperature(o, f64::from(best.temperature)))).collect();
-    let case_surprise = |c: &Calibration| -> f64 {
-        let one = |(class, regions): &(usize, Vec<Region>)| -> f64 {
-            let (found, _) = called(regions, Profile::Calibrated, c, names);
-            let of = |f: &Finding| {
-                let p = f.probability.clamp(1e-4, 1.0 - 1e-4);
-                if *class == f.class { -p.ln() } else { -(1.0 - p).ln() }
-            };
-            found.iter().map(of).sum()
-        };
-        known.iter().map(one).sum()
+    best.scans = ScanFacts::range(outcomes.iter().filter_map(|o| o.scan)).unwrap_or(best.scans);
+    let seen = |o: &Outcome| {
+        let regions = at_temperature(o, f64::from(best.temperature));
+        Some(Known { class: o.class, regions, scan: o.scan? })
     };
-    let mut lowest = f64::INFINITY;
-    for power in [0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0] {
-        for leak in [0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12] {
-            let tried = Calibration { region_power: power, leak, ..best.clone() };
-            let surprise = case_surprise(&tried);
-            if surprise < lowest {
-                lowest = surprise;
-                best = tried;
-            }
-        }
+    let known: Vec<Known> = outcomes.iter().filter_map(seen).collect();
+    let none = names.cases.len() - 1;
+    if known.is_empty() {
+        return best;
     }
+    best = least_surprise(POWERS, LEAKS, |region_power, leak| {
+        let tried = Calibration { region_power, leak, ..best.clone() };
+        let of = |k: &Known| {
+            let p = infected(k, &tried, names);
+            -(if k.class < none { p } else { 1.0 - p }).max(1e-4).ln()
+        };
+        (known.iter().map(of).sum(), tried)
+    })
+    .unwrap_or(best);
+    best = least_surprise(WEIGHTS, CROWDINGS, |type_weight, type_crowding| {
+        let tried = Calibration { type_weight, type_crowding, ..best.clone() };
+        let of = |k: &Known| {
+            let found = findings(&k.regions, &names.regions, Profile::Calibrated, &tried);
+            let whole: f64 = found.iter().map(|f| f.probability).sum();
+            let own = found.iter().find(|f| f.class == k.class);
+            own.map_or(0.0, |f| -(f.probability / whole.max(1e-9)).max(1e-4).ln())
+        };
+        (known.iter().map(of).sum(), tried)
+    })
+    .unwrap_or(best);
     thresholds(&known, best, names)
 }
 
-fn thresholds(known: &[(usize, Vec<Region>)], mut c: Calibration, names: &Names) -> Calibration {
+/// A case that screening looked into, its regions at the temperature chosen.
+struct Known {
+    class: usize,
+    regions: Vec<Region>,
+    scan: ScanFacts,
+}
+
+const POWERS: &[f32] = &[0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0];
+const LEAKS: &[f32] = &[0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.16, 0.2, 0.25, 0.3, 0.4];
+const WEIGHTS: &[f32] = &[0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0];
+const CROWDINGS: &[f32] = &[0.0, 0.25, 0.5, 0.75, 1.0];
+
+/// The calibration that surprises least, over all pairs; the first of equals.
+fn least_surprise(
+    ones: &[f32],
+    others: &[f32],
+    of: impl Fn(f32, f32) -> (f64, Calibration),
+) -> Option<Calibration> {
+    let all = ones.iter().flat_map(|&a| others.iter().map(move |&b| (a, b))).map(|(a, b)| of(a, b));
+    all.reduce(|best, now| if now.0 < best.0 { now } else { best }).map(|best| best.1)
+}
+
+/// Probability of an infection of any type.
+fn infected(case: &Known, calibration: &Calibration, names: &Names) -> f64 {
+    let found = findings(&case.regions, &names.regions, Profile::Calibrated, calibration);
+    found.iter().map(|f| f.probability).sum()
+}
+
+fn thresholds(known: &[Known], mut c: Calibration, names: &Names) -> Calibration {
     let wrong = |t: f64| -> f64 {
         let tried = Calibration { infected_from: t as f32, clear_below: t as f32, ..c.clone() };
-        let misses =
-            known.iter().filter(|(k, r)| called(r, Profile::Calibrated, &tried, names).1 != names.cases[*k]);
-        misses.count() as f64
+        let answer = |k: &Known| called(&k.regions, &k.scan, Profile::Calibrated, &tried, names);
+        known.iter().filter(|k| answer(k) != names.cases[k.class]).count() as f64
     };
-    let from = least((4..=18).map(|i| f64::from(i) * 0.05), wrong).unwrap_or(0.5);
-    let infected = known.iter().filter(|(class, _)| *class + 1 < names.cases.len());
-    let top = |(_, r): &(usize, Vec<Region>)| {
-        let found = called(r, Profile::Calibrated, &c, names).0;
-        found.iter().map(|f| f.probability).fold(0.0, f64::max)
-    };
-    let mut tops: Vec<f64> = infected.map(top).collect();
-    tops.sort_by(f64::total_cmp);
-    let clear = tops.get(tops.len() / 20).copied().unwrap_or(from);
+    // A case without any region is told the leak: it is to be clear, whatever the others say.
+    let lowest = 1.5 * f64::from(c.leak);
+    let from = least((4..=18).map(|i| f64::from(i) * 0.05).filter(|t| *t > lowest), wrong).unwrap_or(0.9);
+    let sick = known.iter().filter(|k| k.class + 1 < names.cases.len());
+    let mut told: Vec<f64> = sick.map(|k| infected(k, &c, names)).collect();
+    told.sort_by(f64::total_cmp);
+    let clear = told.get(told.len() / 20).copied().unwrap_or(from);
     c.infected_from = from as f32;
-    c.clear_below = clear.clamp((f64::from(c.leak) * 1.5).min(from), from) as f32;
-    c.clear_below = c.clear_below.min(c.infected_from);
+    c.clear_below = (clear.clamp(lowest, from) as f32).min(c.infected_from);
     c
 }
 
@@ -295,7 +337,11 @@ mod tests {
     }
 
     fn case(class: usize, regions: Vec<(usize, Region)>) -> Outcome {
-        Outcome { class, regions, analysable: true }
+        Outcome { class, regions, scan: Some(scan()) }
+    }
+
+    fn scan() -> ScanFacts {
+        ScanFacts { slice_mm: 2.0, noise_hu: Some(20.0), lung_hu: -800.0 }
     }
 
     fn outcomes() -> Vec<Outcome> {
@@ -312,18 +358,19 @@ mod tests {
     #[test]
     fn a_tie_of_both_types_is_no_verdict_as_in_screening() {
         let tied = case(0, vec![seen(0, [0.6, 0.3, 0.1]), seen(0, [0.3, 0.6, 0.1])]);
-        assert_eq!(answer(&tied, Profile::Paper, &UNCALIBRATED, &names()), INDETERMINATE);
+        for profile in [Profile::Paper, Profile::Calibrated] {
+            assert_eq!(answer(&tied, profile, &UNCALIBRATED, &names()), INDETERMINATE);
+        }
         // One region more: the paper's profile names that type.
         let mut more = tied;
         more.regions = vec![seen(0, [0.5, 0.3, 0.2]), seen(0, [0.5, 0.3, 0.2]), seen(0, [0.15, 0.75, 0.1])];
         assert_eq!(answer(&more, Profile::Paper, &UNCALIBRATED, &names()), "covid-19");
-        assert_eq!(answer(&more, Profile::Calibrated, &UNCALIBRATED, &names()), INDETERMINATE);
     }
 
     #[test]
     fn lungs_that_screening_refuses_are_a_miss_not_a_clear_case() {
         let mut all = outcomes();
-        all.push(Outcome { class: 2, regions: vec![], analysable: false });
+        all.push(Outcome { class: 2, regions: vec![], scan: None });
         assert_eq!(answer(&all[4], Profile::Paper, &UNCALIBRATED, &names()), "not-analysable");
         let (with, without) = (judge(&all, &names()), judge(&outcomes(), &names()));
         assert!((with.case_accuracy - without.case_accuracy * 4.0 / 5.0).abs() < 1e-12);
@@ -339,6 +386,41 @@ mod tests {
         assert!((s.case_accuracy - 0.75).abs() < 1e-12);
         // COVID-19: 2 of 2 found, 3 called: F1 4/5; influenza: 1.
         assert!((s.region_f1_infected - 0.9).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_case_without_regions_is_clear_however_often_infected_ones_have_none() {
+        // Half of the cases without a region are infected: the leak is large.
+        let mut all: Vec<Outcome> = (0..6).map(|i| case(if i < 3 { 2 } else { i % 2 }, vec![])).collect();
+        all.extend(outcomes());
+        let c = judge(&all, &names()).calibration;
+        assert!(c.leak < c.clear_below && c.clear_below <= c.infected_from, "{c:?}");
+        assert_eq!(answer(&all[0], Profile::Calibrated, &c, &names()), NO_INFECTION);
+    }
+
+    #[test]
+    fn the_calibration_knows_the_scans_it_saw() {
+        let few = judge(&outcomes(), &names()).calibration;
+        assert_eq!(few.scans, UNCALIBRATED.scans, "four scans set no limits");
+        let mut all: Vec<Outcome> = (0..6).flat_map(|_| outcomes()).collect();
+        all[1].scan = Some(ScanFacts { slice_mm: 5.0, noise_hu: Some(33.0), lung_hu: -620.0 });
+        all[2].scan = Some(ScanFacts { noise_hu: None, ..scan() });
+        let scans = judge(&all, &names()).calibration.scans;
+        let want = ScanRange { most_slice_mm: 5.0, most_noise_hu: 33.0, lung_hu: [-800.0, -620.0] };
+        assert_eq!(scans, want);
+    }
+
+    #[test]
+    fn types_that_regions_only_seem_to_tell_apart_weigh_little() {
+        // Of ten cases with four regions each, sure of COVID-19, six are COVID-19.
+        let sure = || seen(0, [0.8, 0.1, 0.1]);
+        let all: Vec<Outcome> =
+            (0..10).map(|i| case(usize::from(i > 5), (0..4).map(|_| sure()).collect())).collect();
+        let c = judge(&all, &names()).calibration;
+        let regions = at_temperature(&all[0], f64::from(c.temperature));
+        let found = findings(&regions, &names().regions, Profile::Calibrated, &c);
+        let share = found[0].probability / (found[0].probability + found[1].probability);
+        assert!((0.52..0.68).contains(&share), "{share} {c:?}");
     }
 
     #[test]

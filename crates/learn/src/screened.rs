@@ -11,8 +11,8 @@ use pleura_evaluate::{Answers, CaseOutcome, FrocScan, TrueRegion, case_facts, fr
 use pleura_lungs::Lungs;
 use pleura_phantom::{CohortCase, Phantom, render};
 use pleura_screen::{
-    Candidate, Finding, LoadedClassifier, LoadedDetector, Profile, Region, Verdict, analysable, classify,
-    detect, findings, region, verdict,
+    Candidate, Finding, LoadedClassifier, LoadedDetector, Profile, Region, ScanFacts, Verdict, analysable,
+    classify, detect, findings, no_infection, region, verdict,
 };
 use pleura_volume::{Box3, NoProgress, Progress};
 use serde::{Deserialize, Serialize};
@@ -111,17 +111,18 @@ impl Screener {
             regions.push((truth, self.names.regions[r.class].clone()));
         }
         let looked_at = analysable(lungs);
+        let scan = ScanFacts::new(&phantom.volume, &lungs.mask);
         let case = [(&paper, PROFILES[0]), (&calibrated, PROFILES[1])].map(|(regions, profile)| {
             let found = findings(regions, &classifier.classes, profile, &classifier.calibration);
             let said = match looked_at {
-                true => verdict(&found, &classifier.classes, profile, &classifier.calibration).0,
+                true => verdict(&found, &classifier.classes, profile, &classifier.calibration, &scan).0,
                 false => Verdict::NotAnalysable,
             };
             CaseOutcome {
                 case: name.to_owned(),
                 truth: class,
                 answer: verdict_name(&said, &classifier.classes),
-                probabilities: if looked_at { probabilities(&found, none) } else { Vec::new() },
+                probabilities: if looked_at { probabilities(&found, none, profile) } else { Vec::new() },
                 facts: facts.clone(),
             }
         });
@@ -129,12 +130,12 @@ impl Screener {
     }
 }
 
-/// Probability of each type, then of no infection: as probable as the largest finding is not.
-fn probabilities(found: &[Finding], types: usize) -> Vec<f64> {
+/// Probability of each type, then of no infection.
+fn probabilities(found: &[Finding], types: usize, profile: Profile) -> Vec<f64> {
     let of = |class| found.iter().filter(|f| f.class == class).map(|f| f.probability).fold(0.0, f64::max);
-    let mut all: Vec<f64> = (0..types).map(of).collect();
-    all.push(1.0 - all.iter().copied().fold(0.0, f64::max));
-    all
+    let all: Vec<f64> = (0..types).map(of).collect();
+    let none = no_infection(all.iter().copied(), profile);
+    all.into_iter().chain([none]).collect()
 }
 
 /// The truth regions as they are taught and scored.

@@ -24,7 +24,7 @@ pub use error::{NetsError, Result};
 pub use exec::{Executor, Feed, Forward};
 pub use manifest::{
     AnchorSpec, Calibration, InputRecipe, Interpolation, ModelManifest, PatchRecipe, Preprocessing,
-    ProposalRecipe, Role,
+    ProposalRecipe, Role, ScanRange,
 };
 pub use model::{FORMAT, Model, Precision};
 pub use shape::{Shape, Source};

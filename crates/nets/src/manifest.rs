@@ -105,24 +105,44 @@ pub enum Preprocessing {
         patch: PatchRecipe,
         /// Class names in output order; `irrelevant` is the one that is no infection.
         classes: Vec<String>,
-        /// From region confidences to a calibrated case probability.
+        /// From patches to a calibrated case probability.
         calibration: Calibration,
     },
 }
 
-/// The calibrated profile: temperature on the logits, then a leaky noisy-or.
+/// The calibrated profile (ours): temperature on the logits, a leaky noisy-or for infection of any type,
+/// and the types' shares of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
     /// Logits are divided by this.
     pub temperature: f32,
-    /// A region's confidence enters the noisy-or raised to this power (1 leaves it as it is).
+    /// A region's probability of infection enters the noisy-or raised to this power (1 leaves it as it is).
     pub region_power: f32,
-    /// Probability that a type is there though no region says so.
+    /// Probability of an infection though no region says so.
     pub leak: f32,
-    /// Least finding that makes a verdict of infection; below it down to `clear_below`: indeterminate.
+    /// How much the regions' evidence counts when the types share the probability of infection; 0: not at
+    /// all, 1: in full.
+    pub type_weight: f32,
+    /// How little regions add to each other there; 0: as if independent, 1: their mean counts.
+    pub type_crowding: f32,
+    /// Least probability of infection that makes a verdict of infection; below it down to `clear_below`:
+    /// indeterminate.
     pub infected_from: f32,
-    /// Findings all below this make no-infection-found.
+    /// A probability of infection below this makes no-infection-found.
     pub clear_below: f32,
+    /// The scans that all this was chosen on: what lies far beyond is indeterminate.
+    pub scans: ScanRange,
+}
+
+/// What scans were met (ours).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ScanRange {
+    /// Largest distance of slices, mm.
+    pub most_slice_mm: f32,
+    /// Largest noise in soft tissue, HU.
+    pub most_noise_hu: f32,
+    /// Least and largest mean HU of the lungs.
+    pub lung_hu: [f32; 2],
 }
 
 /// Everything a model file says of itself; stored as JSON in the safetensors header.

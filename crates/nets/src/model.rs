@@ -91,7 +91,12 @@ impl Model {
         let bad = |e: serde_json::Error| NetsError::Format(format!("its manifest cannot be read: {e}"));
         let version: Version = serde_json::from_str(json).map_err(bad)?;
         check_version(version.format)?;
-        let manifest: ModelManifest = serde_json::from_str(json).map_err(bad)?;
+        let other = |e: serde_json::Error| {
+            NetsError::Format(format!(
+                "its manifest is not one of this version of pleura, train the model anew: {e}"
+            ))
+        };
+        let manifest: ModelManifest = serde_json::from_str(json).map_err(other)?;
         let file = SafeTensors::deserialize(bytes).map_err(format_error)?;
         let mut tensors = BTreeMap::new();
         for (name, view) in file.iter() {

@@ -51,6 +51,8 @@ pub struct RenderOptions {
     pub lobar_consolidation: bool,
     /// Texture and lesion code.
     pub texture: TextureFamily,
+    /// Leaves out what belongs to the class: its lesions and the signs that go with them.
+    pub bare: bool,
     /// Seed of the body alone, so that several scans show one patient; the case's seed when `None`.
     pub body_seed: Option<u64>,
 }
@@ -62,6 +64,7 @@ impl Default for RenderOptions {
             grid: Grid::Scanner,
             lobar_consolidation: false,
             texture: TextureFamily::A,
+            bare: false,
             body_seed: None,
         }
     }
@@ -76,7 +79,9 @@ pub fn render(class: Class, seed: u64, options: &RenderOptions) -> Phantom {
     // what goes with a class has its own stream, so that the body is drawn alike for all classes
     let case = seed_here ^ mix(class as u64 + 1);
     let body_seed = options.body_seed.map_or(seed_here, mix);
-    let look = classes::look(class);
+    // how many findings are irrelevant depends on the class even where that is left out
+    let sham = if classes::look(class).is_some() { 0.8 } else { 1.2 };
+    let look = classes::look(class).filter(|_| !options.bare);
     let mut r = Rng::new(case, 10);
     let effusion = draw_effusion(&mut r, look.map_or(classes::EFFUSION_NO_INFECTION, |l| l.effusion));
     let body = Body::draw(body_seed, effusion);
@@ -95,13 +100,7 @@ pub fn render(class: Class, seed: u64, options: &RenderOptions) -> Phantom {
     let painted = Painted::draw(body_seed, &body, &fields);
     let places = sites(&fields, &mut Rng::new(seed_here, 12), 4000);
 
-    let mut lesions = findings::draw(
-        &mut Rng::new(seed_here, 13),
-        &places,
-        if look.is_some() { 0.8 } else { 1.2 },
-        body.half[1],
-        second,
-    );
+    let mut lesions = findings::draw(&mut Rng::new(seed_here, 13), &places, sham, body.half[1], second);
     let mut drawn = CaseLatents::default();
     if let Some(look) = look {
         let planner = Planner { look, sites: &places, trees: &trees, second, half_depth: body.half[1] };

@@ -3,7 +3,7 @@
 use crate::document::{Document, NOT_ANALYSABLE};
 use crate::files::{Beside, put};
 use crate::{Error, Result};
-use pleura_screen::LungStatus;
+use pleura_screen::{LungStatus, no_infection};
 use std::fs;
 use std::path::Path;
 
@@ -67,7 +67,7 @@ impl CaseRow {
 ///
 /// Columns: case, input, status, verdict, probability, one a finding of `types` with its
 /// probability, regions (all proposals), lungs_ml, involvement_pct, warnings (codes), seconds,
-/// error. A field that a spreadsheet would run as a formula gets an apostrophe in front.
+/// error, no_infection (its probability). A field that a spreadsheet would run as a formula gets an apostrophe in front.
 ///
 /// # Errors
 /// [`Error::Io`] when it cannot be written.
@@ -79,7 +79,7 @@ pub fn cases_csv<'a>(
     let fail = |e: csv::Error| Error::encode("table")(e.to_string());
     let mut writer = csv::Writer::from_writer(Vec::new());
     let before = ["case", "input", "status", "verdict", "probability"];
-    let after = ["regions", "lungs_ml", "involvement_pct", "warnings", "seconds", "error"];
+    let after = ["regions", "lungs_ml", "involvement_pct", "warnings", "seconds", "error", "no_infection"];
     let header = before.into_iter().chain(types.iter().map(String::as_str)).chain(after);
     writer.write_record(header.map(harmless)).map_err(fail)?;
     for row in rows {
@@ -110,6 +110,10 @@ fn fields(row: &CaseRow, types: &[String]) -> Vec<String> {
     all.push(or_empty(d.map(codes)));
     all.push(or_empty(d.map(|d| format!("{:.1}", d.timings_s.total))));
     all.push(row.error.clone());
+    // Without findings nothing was looked at.
+    let told = |d: &Document| !d.findings.is_empty();
+    let clear = |d: &Document| no_infection(d.findings.iter().map(|f| f.probability), d.profile);
+    all.push(or_empty(d.filter(|d| told(d)).map(|d| format!("{:.4}", clear(d)))));
     all
 }
 

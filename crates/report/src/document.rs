@@ -12,6 +12,8 @@ use std::path::Path;
 /// Name and version of the schema.
 pub const SCHEMA: &str = "pleura.report/1";
 
+/// Verdict of a scan without infection.
+pub const NO_INFECTION: &str = "no-infection-found";
 /// Verdict on a scan whose lungs were not looked at.
 pub const NOT_ANALYSABLE: &str = "not-analysable";
 
@@ -190,7 +192,7 @@ pub struct RegionPart {
     pub confidence: f64,
 }
 
-/// Noisy-or of one infection type.
+/// How probable one infection type is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FindingPart {
     /// Infection type.
@@ -398,7 +400,7 @@ fn findings(case: &Case) -> Vec<FindingPart> {
 fn verdict(case: &Case) -> VerdictPart {
     let (kind, probability) = match case.verdict {
         Verdict::Infection { class, probability } => (class_name(&case.classes, class), Some(probability)),
-        Verdict::NoInfectionFound { probability } => ("no-infection-found".into(), Some(probability)),
+        Verdict::NoInfectionFound { probability } => (NO_INFECTION.into(), Some(probability)),
         Verdict::Indeterminate => ("indeterminate".into(), None),
         Verdict::NotAnalysable => (NOT_ANALYSABLE.into(), None),
     };

@@ -1,6 +1,6 @@
 //! report.html: one self-contained page.
 
-use crate::document::{Document, FindingPart, NOT_ANALYSABLE, RegionPart, Side};
+use crate::document::{Document, FindingPart, NO_INFECTION, NOT_ANALYSABLE, RegionPart, Side};
 use crate::{Error, Result};
 use askama::Template;
 use base64::Engine;
@@ -31,6 +31,7 @@ struct Page<'a> {
     assessed: bool,
     overview: String,
     findings: Vec<FindingRow>,
+    together: &'static str,
     infected: Vec<RegionCard<'a>>,
     irrelevant: Vec<RegionCard<'a>>,
 }
@@ -76,7 +77,11 @@ pub fn render(d: &Document, pictures: &Pictures) -> Result<String> {
         probability: d.verdict.probability.map(percent),
         profile: match d.profile {
             Profile::Paper => "paper (plain noisy-or)",
-            Profile::Calibrated => "calibrated (leaky noisy-or with thresholds)",
+            Profile::Calibrated => "calibrated (one leaky noisy-or, shared by the types, with thresholds)",
+        },
+        together: match d.profile {
+            Profile::Paper => "Each type has a probability of its own; together they need not make 100 %.",
+            Profile::Calibrated => "What the types leave to 100 % is the probability of no infection.",
         },
         format: format_name(d.input.format),
         lung_status: match d.lungs.status {
@@ -113,7 +118,7 @@ pub fn label(kind: &str) -> String {
     match kind {
         "covid-19" => "COVID-19 pneumonia",
         "influenza-a" => "Influenza-A viral pneumonia",
-        "no-infection-found" => "No infection found",
+        NO_INFECTION => "No infection found",
         "indeterminate" => "Indeterminate",
         NOT_ANALYSABLE => "Not analysable",
         "irrelevant" => "Irrelevant to infection",
@@ -134,7 +139,7 @@ pub fn percent(p: f64) -> String {
 /// Colour of the verdict: never green, a negative result excludes nothing.
 fn tone(kind: &str) -> &'static str {
     match kind {
-        "no-infection-found" => "calm",
+        NO_INFECTION => "calm",
         "indeterminate" | NOT_ANALYSABLE => "open",
         _ => "alert",
     }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub enum Profile {
     /// The paper's vote and plain noisy-or.
     Paper,
-    /// Leaky, calibrated noisy-or with thresholds from the model file.
+    /// One leaky noisy-or for any infection, which the types share, with thresholds from the model file.
     Calibrated,
 }
 
@@ -54,7 +54,7 @@ pub struct Region {
     pub confidence: f64,
 }
 
-/// Noisy-or of one infection type.
+/// How probable one infection type is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
     /// Class index.
@@ -75,9 +75,9 @@ pub enum Verdict {
         /// Probability of that type.
         probability: f64,
     },
-    /// No region of an infection type is left.
+    /// No region of an infection type is left, or they are too few and too weak.
     NoInfectionFound {
-        /// 1 minus the largest finding.
+        /// See [`crate::no_infection`].
         probability: f64,
     },
     /// Analysable, but no answer can be given.

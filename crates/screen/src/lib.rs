@@ -13,6 +13,7 @@ mod error;
 mod models;
 mod patch;
 mod pipeline;
+mod unlike;
 mod verdict;
 mod vote;
 
@@ -29,5 +30,6 @@ pub use patch::{PatchSite, cut_patch, distances_from_edge, patch_sites};
 pub use pipeline::{CONSOLIDATION_HU, LEAST_SLICES, Options, analysable, region, screen};
 // A case holds the lungs it was found in: whoever reads one can name their parts.
 pub use pleura_lungs::{LEFT, LungStatus, Lungs, RIGHT};
-pub use verdict::{IRRELEVANT, TIE, findings, verdict};
-pub use vote::{PatchVote, most_probable, noisy_or, noisy_or_calibrated, softmax, vote};
+pub use unlike::ScanFacts;
+pub use verdict::{IRRELEVANT, TIE, findings, no_infection, verdict};
+pub use vote::{PatchVote, most_probable, noisy_or, noisy_or_calibrated, softmax, type_shares, vote};

@@ -5,7 +5,7 @@ use crate::verdict::IRRELEVANT;
 use pleura_nets::specs::{OBJECTNESS, OFFSETS, VOXEL};
 use pleura_nets::{
     Calibration, Executor, InputRecipe, Interpolation, Model, PatchRecipe, Preprocessing, ProposalRecipe,
-    Role, Shape,
+    Role, ScanRange, Shape,
 };
 
 /// What a report says of a model.
@@ -51,7 +51,7 @@ pub struct LoadedClassifier {
     pub patch: PatchRecipe,
     /// Class names in output order, [`IRRELEVANT`] among them.
     pub classes: Vec<String>,
-    /// From region confidences to a calibrated case probability.
+    /// From patches to a calibrated case probability.
     pub calibration: Calibration,
 }
 
@@ -179,13 +179,23 @@ fn window_is_sound(input: &InputRecipe) -> bool {
     input.low_hu.is_finite() && input.high_hu.is_finite() && input.low_hu < input.high_hu
 }
 
+fn range_is_sound(r: &ScanRange) -> bool {
+    let [least, most] = r.lung_hu;
+    let numbers = [r.most_slice_mm, r.most_noise_hu, least, most];
+    numbers.iter().all(|v| v.is_finite()) && least <= most
+}
+
 fn calibration_is_sound(c: &Calibration) -> bool {
     let share = |v: f32| (0.0..=1.0).contains(&v);
     let positive = |v: f32| v > 0.0 && v.is_finite();
     positive(c.temperature)
         && positive(c.region_power)
         && share(c.leak)
+        && share(c.type_weight)
+        && share(c.type_crowding)
         && share(c.infected_from)
         && share(c.clear_below)
         && c.clear_below <= c.infected_from
+        && c.leak < c.clear_below
+        && range_is_sound(&c.scans)
 }

@@ -6,6 +6,7 @@ use crate::classify::classify;
 use crate::detect::{Detection, detect};
 use crate::error::{Error, Result};
 use crate::models::Models;
+use crate::unlike::ScanFacts;
 use crate::verdict::{findings, verdict};
 use crate::vote::{PatchVote, vote};
 use pleura_lungs::{LEFT, LungOptions, LungStatus, Lungs, RIGHT};
@@ -72,8 +73,9 @@ pub fn screen(
     let patches = classify(volume, &lungs.mask, &candidates, classifier, options.profile, progress)?;
     let regions: Vec<Region> = candidates.into_iter().zip(patches).map(|(c, p)| region(c, p)).collect();
     let findings = findings(&regions, &classifier.classes, options.profile, &classifier.calibration);
+    let scan = ScanFacts::new(volume, &lungs.mask);
     let (verdict, mut reasons) =
-        verdict(&findings, &classifier.classes, options.profile, &classifier.calibration);
+        verdict(&findings, &classifier.classes, options.profile, &classifier.calibration, &scan);
     if lungs.status != LungStatus::Ok {
         reasons.push("The lungs were found only in part: what lies in the rest was not looked at.".into());
         reasons.extend(lungs.reasons.iter().cloned());

@@ -57,11 +57,41 @@ pub fn noisy_or_calibrated(probabilities: &[f64], calibration: &Calibration) -> 
     1.0 - absent * held
 }
 
+/// How the types of infection share the probability of infection: their logarithmic pool over regions
+/// (Genest and Zidek 1986), each region weighed by its own probability of infection. The shares add up to
+/// 1 and are equal where nothing is known. Ours.
+///
+/// `regions` hold the probability of each type, the same number in each; what they leave to 1 is no
+/// infection. The regions of one scan look alike, so their sum is divided by their number, or by 1
+/// where that is less, to the power of `type_crowding`; a region counts as much as it is infected.
+pub fn type_shares(regions: &[Vec<f64>], types: usize, calibration: &Calibration) -> Vec<f64> {
+    let mut evidence = vec![0.0; types];
+    let mut count = 0.0;
+    for region in regions {
+        let infected: f64 = region.iter().sum();
+        count += infected;
+        for (e, p) in evidence.iter_mut().zip(region) {
+            *e += infected * (p / infected.max(LEAST)).max(LEAST).ln();
+        }
+    }
+    let crowded = count.max(1.0).powf(calibration.type_crowding.into());
+    let weight = f64::from(calibration.type_weight) / crowded;
+    normalised(evidence.into_iter().map(|e| weight * e))
+}
+
+/// Least probability of a type in a region that tells for it or against it.
+const LEAST: f64 = 1e-6;
+
 /// Probabilities of logits divided by `temperature`, in the order given. 1 leaves them as they are.
 pub fn softmax(logits: &[f32], temperature: f64) -> Vec<f64> {
-    let scaled: Vec<f64> = logits.iter().map(|&l| f64::from(l) / temperature).collect();
-    let top = scaled.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let powers: Vec<f64> = scaled.iter().map(|l| (l - top).exp()).collect();
+    normalised(logits.iter().map(|&l| f64::from(l) / temperature))
+}
+
+/// Exponentials that add up to 1.
+fn normalised(logarithms: impl Iterator<Item = f64>) -> Vec<f64> {
+    let all: Vec<f64> = logarithms.collect();
+    let top = all.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let powers: Vec<f64> = all.iter().map(|l| (l - top).exp()).collect();
     let sum: f64 = powers.iter().sum();
     powers.into_iter().map(|p| p / sum).collect()
 }
@@ -88,7 +118,20 @@ mod tests {
     }
 
     fn calibration(leak: f32, region_power: f32) -> Calibration {
-        Calibration { temperature: 1.0, region_power, leak, infected_from: 0.7, clear_below: 0.4 }
+        Calibration {
+            temperature: 1.0,
+            region_power,
+            leak,
+            type_weight: 1.0,
+            type_crowding: 0.0,
+            infected_from: 0.7,
+            clear_below: 0.4,
+            scans: pleura_nets::ScanRange {
+                most_slice_mm: 5.0,
+                most_noise_hu: 40.0,
+                lung_hu: [-900.0, -500.0],
+            },
+        }
     }
 
     #[test]
@@ -133,6 +176,29 @@ mod tests {
         close(noisy_or_calibrated(&[0.5], &calibration(0.03125, 2.0)), 0.2734375);
         // 1 - 31/32 * 9/16 = 233/512
         close(noisy_or_calibrated(&[0.5, 0.5], &calibration(0.03125, 2.0)), 0.455078125);
+    }
+
+    #[test]
+    fn types_share_by_the_product_of_their_odds() {
+        let independent = calibration(0.0, 1.0);
+        assert_eq!(type_shares(&[], 2, &independent), [0.5, 0.5]);
+        // Sure of infection, 3 : 1 and 2 : 1: together 6 : 1.
+        let two = [vec![0.75, 0.25], vec![2.0 / 3.0, 1.0 / 3.0]];
+        close(type_shares(&two, 2, &independent)[0], 6.0 / 7.0);
+        // Their mean: the geometric one, sqrt 6 : 1.
+        let mean = Calibration { type_crowding: 1.0, ..independent.clone() };
+        close(type_shares(&two, 2, &mean)[0], 6f64.sqrt() / (1.0 + 6f64.sqrt()));
+        // Half sure of infection, 3 : 1 within it: half the evidence, sqrt 3 : 1.
+        close(type_shares(&[vec![0.375, 0.125]], 2, &independent)[0], 3f64.sqrt() / (1.0 + 3f64.sqrt()));
+        // Hardly infected: hardly evidence, however it is pooled.
+        assert!(type_shares(&[vec![0.01, 0.001]], 2, &mean)[0] < 0.51);
+        // Of no weight, or irrelevant for sure: nothing known.
+        let deaf = Calibration { type_weight: 0.0, ..independent.clone() };
+        assert_eq!(type_shares(&two, 2, &deaf), [0.5, 0.5]);
+        close(type_shares(&[vec![0.0, 0.0]], 2, &independent)[0], 0.5);
+        // A type that no region allows is not ruled out for good.
+        let never = type_shares(&[vec![1.0, 0.0]], 2, &independent)[1];
+        assert!(never > 0.0 && never < 1e-5, "{never}");
     }
 
     #[test]

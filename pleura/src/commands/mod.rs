@@ -13,6 +13,8 @@ mod phantom;
 mod reproduce;
 mod screen;
 #[cfg(feature = "train")]
+mod shortcut;
+#[cfg(feature = "train")]
 mod train;
 
 use crate::cli::{Cli, Command};
@@ -38,6 +40,8 @@ pub fn run(command: Command) -> Result<u8> {
         Command::Reproduce(a) => reproduce::run(&a),
         #[cfg(feature = "train")]
         Command::Measure(a) => measure::run(&a),
+        #[cfg(feature = "train")]
+        Command::Shortcut(a) => shortcut::run(&a),
         Command::Evaluate(a) => evaluate::run(&a),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "pleura", &mut std::io::stdout());

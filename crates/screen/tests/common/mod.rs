@@ -4,13 +4,21 @@
 use pleura_nets::specs::{location_attention, resnet18, vnet_ir_rpn};
 use pleura_nets::{
     AnchorSpec, Calibration, FORMAT, InputRecipe, Interpolation, Model, ModelManifest, NetSpec, PatchRecipe,
-    Preprocessing, ProposalRecipe, Weights,
+    Preprocessing, ProposalRecipe, ScanRange, Weights,
 };
 use pleura_volume::{Geometry, Volume};
 use std::collections::BTreeMap;
 
-pub const CALIBRATION: Calibration =
-    Calibration { temperature: 2.0, region_power: 1.5, leak: 0.01, infected_from: 0.6, clear_below: 0.3 };
+pub const CALIBRATION: Calibration = Calibration {
+    temperature: 2.0,
+    region_power: 1.5,
+    leak: 0.01,
+    type_weight: 0.5,
+    type_crowding: 0.25,
+    infected_from: 0.6,
+    clear_below: 0.3,
+    scans: ScanRange { most_slice_mm: 5.0, most_noise_hu: 40.0, lung_hu: [-900.0, -500.0] },
+};
 
 /// A water cylinder in air with two ellipsoids of lung, and a denser ball in the right one.
 pub fn chest(with_lungs: bool) -> Volume<i16> {
