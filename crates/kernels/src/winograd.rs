@@ -52,9 +52,13 @@ pub(crate) fn pack(conv: &Conv, at: impl Fn(usize, usize, usize) -> f32 + Sync) 
                     *weight = f64::from(at(z * 9 + tap, i, first + o + k));
                 }
             }
-            let lines = kernels.map(kernel_points);
+            // Handed over by reference: arrays of this size are copied by calls.
+            let mut lines = [[[0.0; KERNELS]; SIDE]; 3];
+            kernels.iter().zip(&mut lines).for_each(|(kernel, line)| kernel_points(kernel.each_ref(), line));
+            let mut points = [[0.0; KERNELS]; SIDE];
             for w in 0..SIDE {
-                for (h, points) in kernel_points(lines.map(|line| line[w])).into_iter().enumerate() {
+                kernel_points(lines.each_ref().map(|line| &line[w]), &mut points);
+                for (h, points) in points.iter().enumerate() {
                     panel.set((h * SIDE + w) * rows + row, o, points.map(|v| v as f32));
                 }
             }

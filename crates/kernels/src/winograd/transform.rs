@@ -20,10 +20,9 @@ pub(super) const KERNELS: usize = 8;
 /// The six points of each of some kernels `[g0, g1, g2]` along one axis, in double precision: the
 /// values of g0 + g1 p + g2 p^2, divided by the product of p's distances to the other points.
 #[inline(always)]
-pub(super) fn kernel_points(g: [[f64; KERNELS]; 3]) -> [[f64; KERNELS]; SIDE] {
+pub(super) fn kernel_points(g: [&[f64; KERNELS]; 3], points: &mut [[f64; KERNELS]; SIDE]) {
     let (a, b) = (f64::from(A), f64::from(B));
     let (by_a, by_b) = (1.0 / (2.0 * a * a * (a * a - b * b)), 1.0 / (2.0 * b * b * (b * b - a * a)));
-    let mut points = [[0.0; KERNELS]; SIDE];
     for k in 0..KERNELS {
         let (even_a, even_b) = (g[0][k] + a * a * g[2][k], g[0][k] + b * b * g[2][k]);
         points[0][k] = g[0][k] * (1.0 / (a * a * b * b));
@@ -33,7 +32,6 @@ pub(super) fn kernel_points(g: [[f64; KERNELS]; 3]) -> [[f64; KERNELS]; SIDE] {
         points[4][k] = (even_b - b * g[1][k]) * by_b;
         points[5][k] = g[2][k];
     }
-    points
 }
 
 // No closures below: the compiler might compile one apart, without the instruction set.
@@ -91,7 +89,8 @@ mod tests {
     fn a_row_by_hand() {
         // The kernel (1, 2, 4) over (1, 0, 3, -2, 5, 1): 1 + 0 + 12 = 13, 0 + 6 - 8 = -2,
         // 3 - 4 + 20 = 19, -2 + 10 + 4 = 12.
-        let points = kernel_points([1.0, 2.0, 4.0].map(|g| [g; KERNELS]));
+        let mut points = [[0.0; KERNELS]; SIDE];
+        kernel_points([&[1.0; KERNELS], &[2.0; KERNELS], &[4.0; KERNELS]], &mut points);
         let mut got = [[0.0f32; 8]; 4];
         // SAFETY: plain Rust needs no instruction set; each array has room for eight lanes.
         unsafe {
