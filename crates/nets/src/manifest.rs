@@ -137,11 +137,11 @@ pub struct Calibration {
 /// What scans were met (ours).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ScanRange {
-    /// Largest distance of slices, mm.
+    /// Longest edge of a voxel, mm: commonly the distance of slices.
     pub most_slice_mm: f32,
     /// Largest noise in soft tissue, HU.
     pub most_noise_hu: f32,
-    /// Least and largest mean HU of the lungs.
+    /// Least and largest median HU of the lungs.
     pub lung_hu: [f32; 2],
 }
 

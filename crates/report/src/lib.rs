@@ -24,4 +24,4 @@ pub use error::{Error, Result};
 pub use files::{IMAGES, MASKS, REPORT_HTML, REPORT_JSON, pictures, write, write_masks};
 pub use fingerprint::fingerprint;
 pub use json::{five_digits, to_json, to_json_line};
-pub use page::{Pictures, label, percent, render};
+pub use page::{Pictures, label, render};

@@ -6,7 +6,7 @@ use askama::Template;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use pleura_formats::SourceFormat;
-use pleura_screen::{IRRELEVANT, LungStatus, Profile};
+use pleura_screen::{IRRELEVANT, LungStatus, Profile, percent};
 
 /// The pictures of a report, as PNG.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,15 +127,6 @@ pub fn label(kind: &str) -> String {
     .to_owned()
 }
 
-/// A probability as a reader wants it: never a flat 0 or 100 % that is not one.
-pub fn percent(p: f64) -> String {
-    match p {
-        p if p > 0.999 && p < 1.0 => "over 99.9 %".into(),
-        p if p > 0.0 && p < 0.001 => "under 0.1 %".into(),
-        p => format!("{:.1} %", 100.0 * p),
-    }
-}
-
 /// Colour of the verdict: never green, a negative result excludes nothing.
 fn tone(kind: &str) -> &'static str {
     match kind {
@@ -193,18 +184,4 @@ fn card<'a>(r: &'a RegionPart, png: &[u8]) -> RegionCard<'a> {
 
 fn data_uri(png: &[u8]) -> String {
     format!("data:image/png;base64,{}", STANDARD.encode(png))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn probabilities_are_never_rounded_to_certainty() {
-        assert_eq!(percent(1.0), "100.0 %");
-        assert_eq!(percent(0.99995), "over 99.9 %");
-        assert_eq!(percent(0.973), "97.3 %");
-        assert_eq!(percent(0.0004), "under 0.1 %");
-        assert_eq!(percent(0.0), "0.0 %");
-    }
 }

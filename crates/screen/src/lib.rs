@@ -31,5 +31,5 @@ pub use pipeline::{CONSOLIDATION_HU, LEAST_SLICES, Options, analysable, region, 
 // A case holds the lungs it was found in: whoever reads one can name their parts.
 pub use pleura_lungs::{LEFT, LungStatus, Lungs, RIGHT};
 pub use unlike::ScanFacts;
-pub use verdict::{IRRELEVANT, TIE, findings, no_infection, verdict};
+pub use verdict::{IRRELEVANT, TIE, findings, no_infection, percent, verdict};
 pub use vote::{PatchVote, most_probable, noisy_or, noisy_or_calibrated, softmax, type_shares, vote};

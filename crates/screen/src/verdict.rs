@@ -169,8 +169,8 @@ fn by_threshold(
     (Verdict::Indeterminate, vec![reason])
 }
 
-/// A probability for a sentence: never a flat 0 or 100 % that is not one.
-fn percent(p: f64) -> String {
+/// A probability as a reader wants it: never a flat 0 or 100 % that is not one.
+pub fn percent(p: f64) -> String {
     match p {
         p if p > 0.999 && p < 1.0 => "over 99.9 %".into(),
         p if p > 0.0 && p < 0.001 => "under 0.1 %".into(),
@@ -383,5 +383,14 @@ mod tests {
         let regions = [[(0, 0.99); 4].to_vec(), [(1, 0.99); 5].to_vec()].concat();
         let (v, _) = say(Profile::Paper, &regions);
         assert!(matches!(v, Verdict::Infection { class: 1, .. }));
+    }
+
+    #[test]
+    fn probabilities_are_never_rounded_to_certainty() {
+        assert_eq!(percent(1.0), "100.0 %");
+        assert_eq!(percent(0.99995), "over 99.9 %");
+        assert_eq!(percent(0.973), "97.3 %");
+        assert_eq!(percent(0.0004), "under 0.1 %");
+        assert_eq!(percent(0.0), "0.0 %");
     }
 }
