@@ -78,6 +78,8 @@ pub struct DetectorConfig {
     pub norm_momentum: f32,
     /// Share of the steps, at the end, in which the running statistics are kept and used.
     pub norm_fixed_share: f64,
+    /// Most of the lungs without infection that the voxel threshold may call infected, as a mean share.
+    pub clean_share: f64,
     /// Recall of truth regions that the score threshold is chosen for.
     pub recall: f64,
     /// Most proposals a case, on average, that it may cost.
@@ -114,6 +116,7 @@ impl Default for DetectorConfig {
             voxel_weight: 1.0,
             norm_momentum: 0.05,
             norm_fixed_share: 0.5,
+            clean_share: 0.01,
             recall: 0.9,
             proposals_a_case: 12.0,
             checkpoint_every: 200,
@@ -144,6 +147,9 @@ impl DetectorConfig {
         }
         if !(0.0..=1.0).contains(&self.norm_fixed_share) {
             return wrong("`norm_fixed_share` must lie between 0 and 1");
+        }
+        if !(0.0..=1.0).contains(&self.clean_share) {
+            return wrong("`clean_share` must lie between 0 and 1");
         }
         if self.steps == 0 && (self.minutes.is_nan() || self.minutes <= 0.0) {
             return wrong("either `steps` or `minutes` must be positive");

@@ -94,7 +94,7 @@ pub(crate) fn score(
         let case = data.case(Split::Validation, i)?;
         outcome(config, &detector, &case, case.class < data.infections.len())
     })?;
-    Ok(choose(&outcomes, config.recall, config.proposals_a_case))
+    Ok(choose(&outcomes, config))
 }
 
 /// What screening finds in a case. Where it would not look at all, everything is missed. `None` where
@@ -185,11 +185,21 @@ fn mean(values: impl Iterator<Item = f64>) -> f64 {
     if n == 0 { 0.0 } else { sum / n as f64 }
 }
 
-/// The voxel threshold of the best mean Dice; with it the highest score threshold that reaches the
-/// recall, unless it costs more proposals a case than allowed: then the lowest that does not.
-fn choose(outcomes: &[Outcome], recall: f64, allowed: f64) -> Scored {
-    let dice_at = |k: usize| mean(outcomes.iter().filter_map(|o| o.dice.get(k).copied()));
-    let best = (0..VOXEL_THRESHOLDS.len()).max_by(|&a, &b| dice_at(a).total_cmp(&dice_at(b))).unwrap_or(4);
+/// Which voxel threshold has the best mean Dice among those that call no more than `clean_share` of the
+/// clean lungs infected; the highest where none does so. Dice alone, known of infected cases only, would
+/// not see what is marked in healthy people.
+fn best_voxel_threshold(outcomes: &[Outcome], clean_share: f64) -> usize {
+    let dice = |k: usize| mean(outcomes.iter().filter_map(|o| o.dice.get(k).copied()));
+    let share = |k: usize| mean(outcomes.iter().filter_map(|o| o.false_share.get(k).copied()));
+    let allowed = (0..VOXEL_THRESHOLDS.len()).filter(|&k| share(k) <= clean_share);
+    allowed.max_by(|&a, &b| dice(a).total_cmp(&dice(b))).unwrap_or(VOXEL_THRESHOLDS.len() - 1)
+}
+
+/// The best voxel threshold; with it the highest score threshold that reaches the recall, unless it costs
+/// more proposals a case than allowed: then the lowest that does not.
+fn choose(outcomes: &[Outcome], config: &DetectorConfig) -> Scored {
+    let (recall, allowed) = (config.recall, config.proposals_a_case);
+    let best = best_voxel_threshold(outcomes, config.clean_share);
     let kept = || outcomes.iter().filter_map(|o| o.kept.get(best));
     let mut hits: Vec<f32> = kept().flat_map(|k| k.hit_scores.iter().copied()).collect();
     let mut scores: Vec<f32> = kept().flat_map(|k| k.scores.iter().copied()).collect();
@@ -209,7 +219,7 @@ fn choose(outcomes: &[Outcome], recall: f64, allowed: f64) -> Scored {
         recall: if hits.is_empty() { 0.0 } else { passing(&hits) / hits.len() as f64 },
         proposals: passing(&scores) / outcomes.len().max(1) as f64,
         proposals_clean: mean(clean().filter_map(|o| o.kept.get(best)).map(|k| passing(&k.scores))),
-        dice: dice_at(best),
+        dice: mean(outcomes.iter().filter_map(|o| o.dice.get(best).copied())),
         false_share: mean(outcomes.iter().filter_map(|o| o.false_share.get(best).copied())),
         box_iou: mean(outcomes.iter().flat_map(|o| o.ious.iter().map(|i| i.0))),
         anchor_iou: mean(outcomes.iter().flat_map(|o| o.ious.iter().map(|i| i.1))),
@@ -238,9 +248,13 @@ mod tests {
         vec![sick, clean]
     }
 
+    fn config(recall: f64, proposals_a_case: f64) -> DetectorConfig {
+        DetectorConfig { recall, proposals_a_case, ..DetectorConfig::default() }
+    }
+
     #[test]
     fn the_threshold_is_the_highest_that_reaches_the_recall() {
-        let s = choose(&outcomes(), 0.9, 8.0);
+        let s = choose(&outcomes(), &config(0.9, 8.0));
         assert_eq!((s.score_threshold, s.recall, s.proposals), (0.5, 1.0, 2.0));
         assert_eq!((s.voxel_threshold, s.proposals_clean), (0.7, 1.0));
         assert!((s.dice - 0.5).abs() < 1e-12 && (s.box_iou - 0.6).abs() < 1e-12);
@@ -248,7 +262,18 @@ mod tests {
 
     #[test]
     fn too_many_proposals_raise_the_threshold() {
-        let s = choose(&outcomes(), 0.9, 1.0);
+        let s = choose(&outcomes(), &config(0.9, 1.0));
         assert!(s.proposals <= 1.0 && s.recall == 0.5, "{s:?}");
+    }
+
+    #[test]
+    fn clean_lungs_raise_the_voxel_threshold() {
+        let mut all = outcomes();
+        // 0.05, 0.04, 0.03, 0.02, 0.01, ...: the fifth is the first that is allowed.
+        all[1].false_share = (0..9).map(|k| (0.01 * (5.0 - k as f64)).max(0.0)).collect();
+        let s = choose(&all, &config(0.9, 8.0));
+        assert_eq!((s.voxel_threshold, s.false_share), (VOXEL_THRESHOLDS[4], 0.01));
+        all[1].false_share = vec![0.5; 9];
+        assert_eq!(choose(&all, &config(0.9, 8.0)).voxel_threshold, VOXEL_THRESHOLDS[8]);
     }
 }
