@@ -84,6 +84,8 @@ pub struct DetectorConfig {
     pub recall: f64,
     /// Most proposals a case, on average, that it may cost.
     pub proposals_a_case: f64,
+    /// Most proposals a case without infection, on average, that it may cost.
+    pub proposals_a_clean_case: f64,
     /// Steps between checkpoints.
     pub checkpoint_every: u64,
     /// What crops go through on the fly.
@@ -119,6 +121,7 @@ impl Default for DetectorConfig {
             clean_share: 0.01,
             recall: 0.9,
             proposals_a_case: 12.0,
+            proposals_a_clean_case: 1.0,
             checkpoint_every: 200,
             augment: AugmentConfig::default(),
             optimizer: AdamWConfig::default(),

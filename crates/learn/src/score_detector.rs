@@ -195,30 +195,39 @@ fn best_voxel_threshold(outcomes: &[Outcome], clean_share: f64) -> usize {
     allowed.max_by(|&a, &b| dice(a).total_cmp(&dice(b))).unwrap_or(VOXEL_THRESHOLDS.len() - 1)
 }
 
+/// The lowest threshold that leaves at most `allowed` of the scores a case: just above the score of the first
+/// proposal too many.
+fn for_cost<'a>(kept: impl Iterator<Item = &'a Kept>, allowed: f64) -> f32 {
+    let (mut scores, mut cases) = (Vec::new(), 0usize);
+    for k in kept {
+        scores.extend_from_slice(&k.scores);
+        cases += 1;
+    }
+    scores.sort_by(|a, b| b.total_cmp(a));
+    scores.get((allowed * cases as f64) as usize).map_or(LEAST_SCORE, |s| s.next_up())
+}
+
 /// The best voxel threshold; with it the highest score threshold that reaches the recall, unless it costs
-/// more proposals a case than allowed: then the lowest that does not.
+/// more proposals a case, or a clean case, than allowed: then the lowest that does not.
 fn choose(outcomes: &[Outcome], config: &DetectorConfig) -> Scored {
-    let (recall, allowed) = (config.recall, config.proposals_a_case);
     let best = best_voxel_threshold(outcomes, config.clean_share);
     let kept = || outcomes.iter().filter_map(|o| o.kept.get(best));
+    let clean = || outcomes.iter().filter(|o| !o.infected).filter_map(|o| o.kept.get(best));
     let mut hits: Vec<f32> = kept().flat_map(|k| k.hit_scores.iter().copied()).collect();
-    let mut scores: Vec<f32> = kept().flat_map(|k| k.scores.iter().copied()).collect();
     hits.sort_by(|a, b| b.total_cmp(a));
-    scores.sort_by(|a, b| b.total_cmp(a));
-    let wanted = (recall * hits.len() as f64).ceil() as usize;
+    let wanted = (config.recall * hits.len() as f64).ceil() as usize;
     let for_recall = hits.get(wanted.saturating_sub(1)).copied().unwrap_or(LEAST_SCORE).max(LEAST_SCORE);
-    let most = (allowed * outcomes.len() as f64) as usize;
-    // Just above the score of the first proposal too many.
-    let for_cost = scores.get(most).map_or(LEAST_SCORE, |s| s.next_up());
-    let threshold = for_recall.max(for_cost).min(MOST_SCORE);
+    let threshold = for_recall
+        .max(for_cost(kept(), config.proposals_a_case))
+        .max(for_cost(clean(), config.proposals_a_clean_case))
+        .min(MOST_SCORE);
     let passing = |s: &[f32]| s.iter().filter(|s| **s >= threshold).count() as f64;
-    let clean = || outcomes.iter().filter(|o| !o.infected);
     Scored {
         score_threshold: threshold,
         voxel_threshold: VOXEL_THRESHOLDS[best],
         recall: if hits.is_empty() { 0.0 } else { passing(&hits) / hits.len() as f64 },
-        proposals: passing(&scores) / outcomes.len().max(1) as f64,
-        proposals_clean: mean(clean().filter_map(|o| o.kept.get(best)).map(|k| passing(&k.scores))),
+        proposals: mean(kept().map(|k| passing(&k.scores))),
+        proposals_clean: mean(clean().map(|k| passing(&k.scores))),
         dice: mean(outcomes.iter().filter_map(|o| o.dice.get(best).copied())),
         false_share: mean(outcomes.iter().filter_map(|o| o.false_share.get(best).copied())),
         box_iou: mean(outcomes.iter().flat_map(|o| o.ious.iter().map(|i| i.0))),
@@ -264,6 +273,16 @@ mod tests {
     fn too_many_proposals_raise_the_threshold() {
         let s = choose(&outcomes(), &config(0.9, 1.0));
         assert!(s.proposals <= 1.0 && s.recall == 0.5, "{s:?}");
+    }
+
+    #[test]
+    fn too_many_proposals_on_clean_cases_raise_the_threshold() {
+        // The clean case has proposals at 0.6 and 0.4; the second truth region needs 0.5.
+        let few = DetectorConfig { proposals_a_clean_case: 0.5, ..config(0.9, 8.0) };
+        let s = choose(&outcomes(), &few);
+        assert!(s.score_threshold > 0.6 && s.proposals_clean == 0.0 && s.recall == 0.5, "{s:?}");
+        let few = DetectorConfig { proposals_a_clean_case: 1.0, ..few };
+        assert_eq!(choose(&outcomes(), &few).score_threshold, 0.5);
     }
 
     #[test]
