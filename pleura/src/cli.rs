@@ -301,7 +301,9 @@ pub enum Train {
 #[derive(Debug, Args)]
 pub struct TrainCommon {
     /// Folder for checkpoints, curves and the model; run again with the same folder to resume
+    // The default is never used: without the other flag clap asks for a folder.
     #[arg(long, short, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(required_unless_present = "show_config", default_value = ".", hide_default_value = true)]
     pub out: PathBuf,
     /// Settings in TOML; flags win over it
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -359,7 +361,9 @@ pub enum Preset {
 #[derive(Debug, Args)]
 pub struct Reproduce {
     /// Folder for everything; run again with the same folder to resume
+    // The default is never used: without the other flag clap asks for a folder.
     #[arg(long, short, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(required_unless_present = "show_config", default_value = ".", hide_default_value = true)]
     pub out: PathBuf,
     /// How large
     #[arg(long, value_enum, default_value_t = Preset::Quick)]

@@ -200,12 +200,13 @@ fn the_shortcut_check_trains_three_times_and_resumes() {
 
 #[test]
 fn settings_are_shown_and_mistyped_ones_refused() {
-    let shown = succeeds(&["train", "detector", "--out", "x", "--steps", "7", "--show-config"]);
+    let shown = succeeds(&["train", "detector", "--steps", "7", "--show-config"]);
     assert!(shown.contains("steps = 7"), "{shown}");
+    let (code, _, error) = said(&pleura(&["train", "detector", "--steps", "7"]));
+    assert!(code == 2 && error.contains("--out"), "{error}");
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("typo.toml");
     std::fs::write(&config, "stepz = 3\n").unwrap();
-    let (code, _, error) =
-        said(&pleura(&["train", "detector", "--out", "x", "--config", text(&config), "--show-config"]));
+    let (code, _, error) = said(&pleura(&["train", "detector", "--config", text(&config), "--show-config"]));
     assert!(code == 2 && error.contains("stepz"), "{error}");
 }
