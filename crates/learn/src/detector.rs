@@ -118,7 +118,7 @@ impl Default for DetectorConfig {
             voxel_weight: 1.0,
             norm_momentum: 0.05,
             norm_fixed_share: 0.5,
-            clean_share: 0.01,
+            clean_share: 0.02,
             recall: 0.9,
             proposals_a_case: 12.0,
             proposals_a_clean_case: 1.0,

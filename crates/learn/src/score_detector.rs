@@ -290,9 +290,10 @@ mod tests {
         let mut all = outcomes();
         // 0.05, 0.04, 0.03, 0.02, 0.01, ...: the fifth is the first that is allowed.
         all[1].false_share = (0..9).map(|k| (0.01 * (5.0 - k as f64)).max(0.0)).collect();
-        let s = choose(&all, &config(0.9, 8.0));
+        let strict = DetectorConfig { clean_share: 0.01, ..config(0.9, 8.0) };
+        let s = choose(&all, &strict);
         assert_eq!((s.voxel_threshold, s.false_share), (VOXEL_THRESHOLDS[4], 0.01));
         all[1].false_share = vec![0.5; 9];
-        assert_eq!(choose(&all, &config(0.9, 8.0)).voxel_threshold, VOXEL_THRESHOLDS[8]);
+        assert_eq!(choose(&all, &strict).voxel_threshold, VOXEL_THRESHOLDS[8]);
     }
 }
