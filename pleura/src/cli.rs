@@ -300,7 +300,7 @@ pub enum Train {
 #[cfg(feature = "train")]
 #[derive(Debug, Args)]
 pub struct TrainCommon {
-    /// Folder for checkpoints, curves and the model; run again with the same folder to resume
+    /// Folder for checkpoints, curves and the model; run again with the same folder to resume. Needed, but not to show settings
     // The default is never used: without the other flag clap asks for a folder.
     #[arg(long, short, value_name = "DIR", value_hint = ValueHint::DirPath)]
     #[arg(required_unless_present = "show_config", default_value = ".", hide_default_value = true)]
@@ -360,7 +360,7 @@ pub enum Preset {
 #[cfg(feature = "train")]
 #[derive(Debug, Args)]
 pub struct Reproduce {
-    /// Folder for everything; run again with the same folder to resume
+    /// Folder for everything; run again with the same folder to resume. Needed, but not to show settings
     // The default is never used: without the other flag clap asks for a folder.
     #[arg(long, short, value_name = "DIR", value_hint = ValueHint::DirPath)]
     #[arg(required_unless_present = "show_config", default_value = ".", hide_default_value = true)]
