@@ -204,6 +204,7 @@ fn settings_are_shown_and_mistyped_ones_refused() {
     assert!(shown.contains("steps = 7"), "{shown}");
     let (code, _, error) = said(&pleura(&["train", "detector", "--steps", "7"]));
     assert!(code == 2 && error.contains("--out"), "{error}");
+    assert!(succeeds(&["reproduce", "--show-config"]).contains("stage_minutes"));
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("typo.toml");
     std::fs::write(&config, "stepz = 3\n").unwrap();
