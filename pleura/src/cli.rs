@@ -346,6 +346,9 @@ pub struct TrainClassifier {
     /// Detector whose proposals are learned from [default: the built-in one]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub detector: Option<PathBuf>,
+    /// File to keep the cut candidate regions of synthetic cases in; what is there already is not cut again
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub candidates: Option<PathBuf>,
 }
 
 #[cfg(feature = "train")]

@@ -113,8 +113,14 @@ fn a_scan_in_two_splits_is_found_out_by_its_voxels() {
     let out = dir.path().join("out");
     let arguments =
         ["train", "classifier", "--data", text(&data), "--config", text(&config), "--out", text(&out)];
-    let (code, _, error) = said(&pleura(&arguments));
-    assert!(code != 0 && error.contains("case1") && error.contains("case3"), "{error}");
+    // When it is run again the training is over, and only the validation left.
+    for _ in 0..2 {
+        let (code, _, error) = said(&pleura(&arguments));
+        assert!(code != 0 && error.contains("case1") && error.contains("case3"), "{error}");
+    }
+    let kept = ["--candidates", text(&out)];
+    let (code, _, error) = said(&pleura(&[&arguments[..], &kept].concat()));
+    assert!(code != 0 && error.contains("`candidates`"), "{error}");
     // Nobody said where the infection is: the detector cannot learn from that.
     let (code, _, error) = said(&pleura(&["train", "detector", "--data", text(&data), "--out", text(&out)]));
     assert!(code != 0 && error.contains("mask or boxes"), "{error}");
@@ -124,8 +130,9 @@ fn a_scan_in_two_splits_is_found_out_by_its_voxels() {
 fn the_experiment_leaves_six_tables_and_a_figure() {
     let dir = tempfile::tempdir().unwrap();
     let (config, out) = (dir.path().join("reproduce.toml"), dir.path().join("out"));
-    let settings =
-        format!("scale = 0.01\ntest_spacing_mm = 3.0\n[detector]{DETECTOR}[classifier]{CLASSIFIER}");
+    let settings = format!(
+        "scale = 0.01\ntest_spacing_mm = 3.0\nmore_cases = 3\n[detector]{DETECTOR}[classifier]{CLASSIFIER}"
+    );
     std::fs::write(&config, settings).unwrap();
     let arguments = ["reproduce", "--config", text(&config), "--out", text(&out)];
     let first = succeeds(&[&arguments[..], &["--stages", "2"]].concat());
@@ -134,8 +141,10 @@ fn the_experiment_leaves_six_tables_and_a_figure() {
     assert!(said.contains("resnet18: case accuracy") && said.contains("location-attention: "), "{said}");
     let results = std::fs::read_to_string(out.join("results.md")).unwrap();
     assert!((1..=6).all(|n| results.contains(&format!("## Table {n}: "))), "{results}");
-    for part in ["Brier score", "false regions a scan", "McNemar", "DeLong", "slice_mm"] {
-        assert!(results.contains(part), "{part}: {results}");
+    let more = std::fs::read_to_string(out.join("more/results.md")).unwrap();
+    assert!(more.contains("\n3 test cases") && !more.contains("Table 1"), "{more}");
+    for part in ["Brier score", "false regions a scan", "McNemar", "DeLong", "slice_mm", "of 2 seeds"] {
+        assert!(results.contains(part) && more.contains(part), "{part}: {results} {more}");
     }
     for name in ["figure5", "froc", "paper-roc", "calibrated-calibration"] {
         assert!(out.join(format!("{name}.svg")).exists(), "{name}");
@@ -144,10 +153,13 @@ fn the_experiment_leaves_six_tables_and_a_figure() {
         serde_json::from_slice(&std::fs::read(out.join("stages.json")).unwrap()).unwrap();
     let names: Vec<&str> =
         stages["stages"].as_array().unwrap().iter().map(|s| s["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["cohort", "detector", "resnet18", "location-attention", "test", "results"]);
+    let trainings = ["resnet18-1", "location-attention-1", "resnet18-2", "location-attention-2"];
+    let stages =
+        [&["cohort", "detector", "candidates"], &trainings[..], &["test", "more", "results"]].concat();
+    assert_eq!(names, stages);
     assert_eq!(said, succeeds(&arguments), "what is done stays as it is");
     // Another model under the name of an artefact is found out.
-    std::fs::copy(out.join("resnet18/classifier.safetensors"), out.join("detector/detector.safetensors"))
+    std::fs::copy(out.join("resnet18-1/classifier.safetensors"), out.join("detector/detector.safetensors"))
         .unwrap();
     let (code, _, error) = common::said(&pleura(&arguments));
     assert!(code != 0 && error.contains("is not what stage detector ended in"), "{error}");

@@ -1,6 +1,6 @@
 //! Confusion matrices and what the paper's tables read from them.
 
-use crate::{Interval, wilson};
+use crate::{Answers, Interval, wilson};
 use serde::Serialize;
 
 /// Counts of truth (rows) against prediction (columns).
@@ -90,7 +90,7 @@ impl Confusion {
     }
 
     /// The counts of some items alone, whose answers all stand in this matrix.
-    pub(crate) fn counts_of(&self, items: &[(usize, String)]) -> Vec<Vec<usize>> {
+    fn counts_of(&self, items: &[(usize, String)]) -> Vec<Vec<usize>> {
         let mut counts = vec![vec![0; self.answers.len()]; self.classes.len()];
         for (truth, answer) in items {
             let column = self.answers.iter().position(|a| a == answer);
@@ -130,6 +130,35 @@ impl Confusion {
             i.low, i.high
         );
         out
+    }
+}
+
+/// Answers kept apart by case, to be drawn anew.
+pub(crate) struct ByCase {
+    /// All of them together.
+    pub whole: Confusion,
+    cases: Vec<Vec<Vec<usize>>>,
+}
+
+impl ByCase {
+    pub fn new(classes: &[String], cases: &[Answers]) -> Self {
+        let mut whole = Confusion::new(classes);
+        for (truth, answer) in cases.iter().flatten() {
+            whole.add(&classes[*truth], answer);
+        }
+        let cases = cases.iter().map(|c| whole.counts_of(c)).collect();
+        Self { whole, cases }
+    }
+
+    /// The matrix of some of the cases, each as often as it stands in `sample`.
+    pub fn of(&self, sample: &[usize]) -> Confusion {
+        let mut again = self.whole.clone();
+        again.counts.iter_mut().flatten().for_each(|n| *n = 0);
+        for &i in sample {
+            let cells = again.counts.iter_mut().flatten().zip(self.cases[i].iter().flatten());
+            cells.for_each(|(sum, n)| *sum += n);
+        }
+        again
     }
 }
 

@@ -13,6 +13,7 @@ mod leakage;
 mod predictions;
 mod rank;
 mod regions;
+mod seeds;
 mod strata;
 mod table;
 
@@ -31,6 +32,7 @@ pub use predictions::{
 };
 pub use rank::{Roc, auc, roc};
 pub use regions::{LARGE_MM, LEAST_ML, TrueRegion, case_facts, free_response};
+pub use seeds::mean_f1_difference;
 pub use strata::{Stratum, strata};
 pub use table::{Answers, ClassFigures, Table};
 

@@ -1,5 +1,6 @@
 //! One of the paper's tables: confusion matrix, recall, precision, F1, with bootstrap intervals.
 
+use crate::confusion::ByCase;
 use crate::{Confusion, Estimate, bootstrap};
 use serde::Serialize;
 
@@ -38,21 +39,8 @@ pub type Answers = Vec<(usize, String)>;
 impl Table {
     /// The table of all cases; the last of `classes` is no infection.
     pub fn new(classes: &[String], cases: &[Answers], seed: u64) -> Self {
-        let mut confusion = Confusion::new(classes);
-        for (truth, answer) in cases.iter().flatten() {
-            confusion.add(&classes[*truth], answer);
-        }
-        let counts: Vec<Vec<Vec<usize>>> = cases.iter().map(|c| confusion.counts_of(c)).collect();
-        let figures = |sample: &[usize]| {
-            let mut again = confusion.clone();
-            again.counts.iter_mut().flatten().for_each(|n| *n = 0);
-            for &i in sample {
-                let cells = again.counts.iter_mut().flatten().zip(counts[i].iter().flatten());
-                cells.for_each(|(sum, n)| *sum += n);
-            }
-            again.figures()
-        };
-        let all = bootstrap(cases.len(), seed, figures);
+        let by_case = ByCase::new(classes, cases);
+        let all = bootstrap(cases.len(), seed, |sample| by_case.of(sample).figures());
         let class = |(k, name): (usize, &String)| ClassFigures {
             class: name.clone(),
             recall: all[3 + 3 * k],
@@ -64,7 +52,7 @@ impl Table {
             accuracy: all[0],
             mean_f1: all[1],
             mean_f1_infections: all[2],
-            confusion,
+            confusion: by_case.whole,
         }
     }
 

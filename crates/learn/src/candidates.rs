@@ -13,6 +13,7 @@ use pleura_screen::{
     LoadedDetector, analysable, clip_to_lungs, cut_patch, detect, distances_from_edge, patch_sites,
 };
 use pleura_volume::{Box3, Mask, NoProgress, Volume, VoxelBox};
+use serde::{Deserialize, Serialize};
 
 /// A box with at least this share of its lung voxels infected carries the class of the case
 /// (docs/architecture.md, "Candidate label").
@@ -25,16 +26,16 @@ const MOST_EACH: usize = 12;
 const RANDOM_PLACES: usize = 3;
 
 /// One patch, a margin wider than the network sees it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Patch {
     /// HU `[slab, y, x]`, `pixels + 2 margin` wide.
-    hu: Vec<i16>,
+    pub hu: Vec<i16>,
     /// Relative distance-from-edge.
     pub distance: f64,
 }
 
 /// Where a box comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Source {
     /// The detector proposed it: what screening meets, its false regions among them.
     Proposal,
@@ -51,7 +52,7 @@ impl Source {
 }
 
 /// A candidate region: three patches and what it is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Region {
     pub source: Source,
     pub patches: Vec<Patch>,
@@ -60,7 +61,7 @@ pub(crate) struct Region {
 }
 
 /// The regions of one case.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct CaseRegions {
     pub regions: Vec<Region>,
 }

@@ -9,6 +9,8 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 /// Key of the JSON part in the header.
@@ -54,12 +56,21 @@ fn bytes(values: &[f32]) -> Vec<u8> {
 
 /// Writes `content` beside `path` and moves it there, so that a reader never meets half a file.
 pub(crate) fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
+    write_with(path, |file| file.write_all(content))
+}
+
+/// As [`write_whole`], of what `write` puts into the file.
+pub(crate) fn write_with(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>,
+) -> Result<()> {
     let fail = |source| Error::Io { path: path.to_path_buf(), source };
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(fail)?;
     }
     let beside = path.with_extension("part");
-    std::fs::write(&beside, content).map_err(fail)?;
+    let mut file = BufWriter::new(File::create(&beside).map_err(fail)?);
+    write(&mut file).and_then(|()| file.flush()).map_err(fail)?;
     std::fs::rename(&beside, path).map_err(fail)
 }
 
@@ -147,8 +158,8 @@ pub(crate) fn load(path: &Path, config: &str) -> Result<Option<State>> {
     }))
 }
 
-/// The first settings that differ, for the message.
-fn difference(old: &str, new: &str) -> String {
+/// The settings that differ, for the message.
+pub(crate) fn difference(old: &str, new: &str) -> String {
     let parse = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap_or_default();
     let (old, new) = (parse(old), parse(new));
     let (Some(a), Some(b)) = (old.as_object(), new.as_object()) else { return "its settings".into() };
@@ -158,6 +169,14 @@ fn difference(old: &str, new: &str) -> String {
     let list: Vec<String> =
         differing.map(|k| format!("{k} was {}, now {}", show(a.get(k)), show(b.get(k)))).collect();
     list.join("; ")
+}
+
+/// SHA-256 of a file in hexadecimal.
+pub(crate) fn file_sha256(path: &Path) -> Result<String> {
+    let fail = |source| Error::Io { path: path.into(), source };
+    let mut hash = Sha256::new();
+    std::io::copy(&mut File::open(path).map_err(fail)?, &mut hash).map_err(fail)?;
+    Ok(format!("{:x}", hash.finalize()))
 }
 
 /// SHA-256 over names, shapes and values: equal exactly when the weights are.

@@ -5,6 +5,7 @@ use crate::candidates::{CaseRegions, Holders, RegionRecipe};
 use crate::checkpoint::State;
 use crate::cohort::CohortRecipe;
 use crate::data::{Data, Origin, Split};
+use crate::kept;
 use crate::losses;
 use crate::pool::each_case;
 use crate::rng::Rng;
@@ -51,6 +52,9 @@ pub struct ClassifierConfig {
     /// CSV of one's own labelled scans, in place of phantoms (`docs/training.md`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<PathBuf>,
+    /// File to keep the cut candidate regions of synthetic cases in: what is there already is not cut again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub candidates: Option<PathBuf>,
     /// Cohort whose training and validation cases to use, in place of phantoms of this training's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cohort: Option<CohortRecipe>,
@@ -94,6 +98,7 @@ impl Default for ClassifierConfig {
             seed: 2,
             from: None,
             data: None,
+            candidates: None,
             cohort: None,
             network: ClassifierNetwork::LocationAttention,
             slab: 1,
@@ -136,6 +141,11 @@ impl ClassifierConfig {
         if !(0.0..=1.0).contains(&self.norm_fixed_share) {
             return wrong("`norm_fixed_share` must lie between 0 and 1");
         }
+        if self.candidates.is_some() && self.data.is_some() {
+            return wrong(
+                "`candidates` keeps those of synthetic cases: scans and masks of `data` may change",
+            );
+        }
         if self.steps == 0 && (self.minutes.is_nan() || self.minutes <= 0.0) {
             return wrong("either `steps` or `minutes` must be positive");
         }
@@ -176,6 +186,23 @@ impl ClassifierConfig {
             true => Grid::Scanner,
             false => Grid::Detector { spacing_mm: self.spacing_mm },
         }
+    }
+
+    /// All that decides how the candidate regions of synthetic cases are cut, as JSON text.
+    fn cut_settings(&self, detector: &LoadedDetector) -> String {
+        let drawn = self.cohort.is_none().then_some((self.seed, self.cases));
+        let settings = serde_json::json!({
+            "detector": detector.facts.sha256,
+            "cohort": self.cohort,
+            "seed": drawn.map(|d| d.0),
+            "cases": drawn.map(|d| d.1),
+            "generator": pleura_phantom::GENERATOR_HASH,
+            "spacing_mm": self.spacing_mm,
+            "scanner_every": self.scanner_every,
+            "patch": self.patch(),
+            "shift": self.shift,
+        });
+        settings.to_string()
     }
 
     fn norm(&self) -> NormPlan {
@@ -304,39 +331,79 @@ pub fn train_classifier(
     config.check()?;
     // Other proposals make other training data: the detector belongs to the settings.
     let data = config.data()?;
+    // Where candidates are kept decides nothing.
+    let settings = ClassifierConfig { candidates: None, ..config.clone() };
     let start = Start::new(
-        config,
+        &settings,
         [config.from.as_deref(), config.data.as_deref()],
         &[("detector", detector.sha256.as_str())],
     )?;
     let loaded = LoadedDetector::new(detector.clone()).map_err(|e| Error::Stage(e.to_string()))?;
     let state = match finished(out_dir, &start.settings)? {
         Some(state) => state,
-        None => fit(config, &data, &loaded, start, out_dir, progress)?,
+        None => {
+            let regions = regions(config, &data, &loaded, progress)?;
+            fit(config, regions, data.names().regions.len(), start, out_dir, progress)?
+        }
     };
+    data.remember(Split::Training)?;
     let scored = score_classifier::score(config, &data, &loaded, &state.weights, progress)?;
     let notes = config.notes(data.count(Split::Training), state.step, &detector.sha256, &scored);
     let manifest = config.manifest(&data, notes, scored.calibration.clone());
     crate::deliver(state, manifest, scored.metrics(), out_dir, "classifier.safetensors")
 }
 
-/// Cuts the patches of the training cases and trains on them.
-fn fit(
+/// Cuts the candidate regions of the training cases and keeps them in the file that the settings name;
+/// nothing is done where they are there already.
+///
+/// # Errors
+/// As [`train_classifier`]; [`Error::OtherCandidates`] and [`Error::Candidates`] when the file is another.
+pub(crate) fn cut_candidates(
+    config: &ClassifierConfig,
+    detector: &Model,
+    progress: &dyn Progress,
+) -> Result<()> {
+    config.check()?;
+    let loaded = LoadedDetector::new(detector.clone()).map_err(|e| Error::Stage(e.to_string()))?;
+    regions(config, &config.data()?, &loaded, progress).map(|_| ())
+}
+
+/// The candidate regions of the training cases, from the file that keeps them if it is there.
+fn regions(
     config: &ClassifierConfig,
     data: &Data,
     detector: &LoadedDetector,
+    progress: &dyn Progress,
+) -> Result<Vec<CaseRegions>> {
+    let recipe = config.regions();
+    let irrelevant = data.names().regions.len() - 1;
+    let cut = || {
+        each_case(data.count(Split::Training), "cutting training patches", progress, |i| {
+            recipe.regions(detector, &data.case(Split::Training, i)?, irrelevant)
+        })
+    };
+    let Some(path) = &config.candidates else { return cut() };
+    let settings = config.cut_settings(detector);
+    if let Some(regions) = kept::load(path, &settings)? {
+        return Ok(regions);
+    }
+    let regions = cut()?;
+    kept::save(path, &settings, &regions)?;
+    Ok(regions)
+}
+
+/// Trains on the regions of the training cases.
+fn fit(
+    config: &ClassifierConfig,
+    regions: Vec<CaseRegions>,
+    classes: usize,
     start: Start,
     out_dir: &Path,
     progress: &dyn Progress,
 ) -> Result<State> {
-    let classes = data.names().regions.len();
     let spec = config.spec(classes);
     let initial = start.weights(&spec, config.seed)?;
-    let recipe = config.regions();
-    let cases = each_case(data.count(Split::Training), "cutting training patches", progress, |i| {
-        recipe.regions(detector, &data.case(Split::Training, i)?, classes - 1)
-    })?;
-    let task = Classify::new(config, cases, classes);
+    let task = Classify::new(config, regions, classes);
     let schedule = Schedule {
         steps: config.steps,
         minutes: config.minutes,

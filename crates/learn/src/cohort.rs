@@ -3,7 +3,9 @@
 use crate::data::{Split, phantom_texture};
 use crate::{Error, Result};
 use pleura_evaluate::{Member, check_leakage};
-use pleura_phantom::{Cohort, CohortCase, CohortSpec, Grid, Phantom, RenderOptions, Split as Part, render};
+use pleura_phantom::{
+    Cohort, CohortCase, CohortSpec, Count, Grid, Phantom, RenderOptions, Split as Part, render,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -46,7 +48,21 @@ pub(crate) fn test_grid(setting: &str, spacing_mm: f64) -> Result<Grid> {
     }
 }
 
-fn member(c: &CohortCase) -> Member {
+/// Fresh cases to test on, of the three classes alike, one a patient.
+///
+/// # Errors
+/// [`Error::Config`] names the `setting` when their number is no multiple of 3.
+pub(crate) fn fresh_cases(setting: &str, cases: usize, seed: u64, grid: Grid) -> Result<Cohort> {
+    if !cases.is_multiple_of(3) {
+        return Err(Error::Config(format!("`{setting}` must be a multiple of 3")));
+    }
+    let each = Count { scans: cases / 3, patients: cases / 3 };
+    let none = Count { scans: 0, patients: 0 };
+    let spec = CohortSpec { development: [none; 3], test: [each; 3], seed, grid, ..CohortSpec::paper() };
+    Ok(Cohort::new(&spec))
+}
+
+pub(crate) fn member(c: &CohortCase) -> Member {
     let body = c.options.body_seed.map_or(String::new(), |s| s.to_string());
     let marks = [("patient", c.patient.clone()), ("seed", c.seed.to_string()), ("body", body)];
     Member {

@@ -182,6 +182,20 @@ impl<'a> Data<'a> {
         })
     }
 
+    /// Reads every scan of one's own of a split that was not read yet, so that those of the other are
+    /// compared with it; phantoms have seeds.
+    ///
+    /// # Errors
+    /// Those of [`Self::case`].
+    pub fn remember(&self, split: Split) -> Result<()> {
+        let Kind::Own { seen, .. } = &self.kind else { return Ok(()) };
+        let read = || seen.lock().unwrap_or_else(|e| e.into_inner());
+        if read().values().filter(|(of, _)| *of == split).count() < self.count(split) {
+            (0..self.count(split)).try_for_each(|i| self.case(split, i).map(|_| ()))?;
+        }
+        Ok(())
+    }
+
     /// What the classes are called.
     pub fn names(&self) -> Names {
         Names::new(&self.infections)

@@ -297,6 +297,7 @@ pub fn train_detector(config: &DetectorConfig, out_dir: &Path, progress: &dyn Pr
         Some(state) => state,
         None => fit(config, &data, &spec, start, out_dir, progress)?,
     };
+    data.remember(Split::Training)?;
     let scored = score_detector::score(config, &data, &state.weights, progress)?;
     let manifest = config.manifest(&data, state.step, &scored);
     crate::deliver(state, manifest, scored.metrics(), out_dir, "detector.safetensors")

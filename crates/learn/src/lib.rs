@@ -12,6 +12,7 @@ mod classifier;
 mod cohort;
 mod data;
 mod detector;
+mod kept;
 mod losses;
 mod manifest;
 mod measure;
@@ -23,6 +24,7 @@ mod rng;
 mod score_classifier;
 mod score_detector;
 mod screened;
+mod seeds;
 mod shortcut;
 mod stages;
 mod start;
@@ -38,6 +40,7 @@ pub use measure::{MeasureConfig, measure};
 pub use optimizer::AdamWConfig;
 pub use reproduce::{ReproduceConfig, Reproduced, reproduce};
 pub use results::{NetworkResults, Results};
+pub use seeds::{SeedComparison, Training};
 pub use shortcut::{ShortcutConfig, ShortcutResults, Shown, shortcut};
 
 use pleura_nets::{Model, ModelManifest, Precision};
@@ -76,6 +79,25 @@ pub enum Error {
         path.display()
     )]
     OtherConfig {
+        /// File concerned.
+        path: PathBuf,
+        /// What differs.
+        difference: String,
+    },
+    /// A file of candidate regions cannot be understood.
+    #[error("{}: the candidate regions cannot be used: {reason}", path.display())]
+    Candidates {
+        /// File concerned.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// The candidate regions of a file were cut otherwise.
+    #[error(
+        "{}: these candidate regions were cut with other settings ({difference}); name another file",
+        path.display()
+    )]
+    OtherCandidates {
         /// File concerned.
         path: PathBuf,
         /// What differs.

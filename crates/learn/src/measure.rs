@@ -1,11 +1,11 @@
 //! Finished networks on fresh synthetic cases.
 
-use crate::cohort::test_grid;
+use crate::cohort::{fresh_cases, test_grid};
 use crate::data::{Names, phantom_infections};
 use crate::results::Results;
 use crate::screened::Screener;
 use crate::{Error, Result};
-use pleura_phantom::{Cohort, CohortCase, CohortSpec, Count};
+use pleura_phantom::CohortCase;
 use pleura_screen::{LoadedClassifier, LoadedDetector};
 use pleura_volume::Progress;
 use std::path::Path;
@@ -19,24 +19,6 @@ pub struct MeasureConfig {
     pub seed: u64,
     /// Edge of the phantoms' voxels in mm; 0 for the 512 x 512 raster of a scanner.
     pub spacing_mm: f64,
-}
-
-impl MeasureConfig {
-    fn cohort(&self) -> Result<Cohort> {
-        if self.cases == 0 || !self.cases.is_multiple_of(3) {
-            return Err(Error::Config("cases must be a positive multiple of 3".into()));
-        }
-        let grid = test_grid("spacing", self.spacing_mm)?;
-        let each = Count { scans: self.cases / 3, patients: self.cases / 3 };
-        let none = Count { scans: 0, patients: 0 };
-        Ok(Cohort::new(&CohortSpec {
-            development: [none; 3],
-            test: [each; 3],
-            seed: self.seed,
-            grid,
-            ..CohortSpec::paper()
-        }))
-    }
 }
 
 /// Screens fresh phantoms, one a patient, with one detector and one or two classifiers, and writes what
@@ -57,7 +39,11 @@ pub fn measure(
         let (has, known) = (names.regions.join(", "), c.classes.join(", "));
         return Err(Error::Config(format!("{name} knows {known}; synthetic cases have {has}")));
     }
-    let cohort = config.cohort()?;
+    if config.cases == 0 {
+        return Err(Error::Config("`cases` must be positive".into()));
+    }
+    let grid = test_grid("spacing", config.spacing_mm)?;
+    let cohort = fresh_cases("cases", config.cases, config.seed, grid)?;
     std::fs::create_dir_all(out_dir).map_err(|source| Error::Io { path: out_dir.into(), source })?;
     let (networks, classifiers): (Vec<String>, Vec<LoadedClassifier>) = classifiers.into_iter().unzip();
     let cases: Vec<&CohortCase> = cohort.cases.iter().collect();

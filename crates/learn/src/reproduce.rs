@@ -1,6 +1,7 @@
 //! The paper's experiment on phantoms: cohort, training, the six tables, and what the paper lacks.
 
-use crate::cohort::{CohortRecipe, test_grid};
+use crate::classifier::cut_candidates;
+use crate::cohort::{CohortRecipe, fresh_cases, member, test_grid};
 use crate::data::{Names, phantom_infections};
 use crate::results::Results;
 use crate::screened::{Screened, Screener};
@@ -9,7 +10,7 @@ use crate::{
     ClassifierConfig, ClassifierNetwork, DetectorConfig, Error, Result, Summary, checkpoint,
     train_classifier, train_detector,
 };
-use pleura_evaluate::{Curve, write_curves};
+use pleura_evaluate::{Curve, check_leakage, write_curves};
 use pleura_nets::Model;
 use pleura_phantom::{Cohort, CohortCase, Split};
 use pleura_screen::{LoadedClassifier, LoadedDetector};
@@ -22,6 +23,9 @@ use std::time::Instant;
 const NETWORKS: [(ClassifierNetwork, &str); 2] =
     [(ClassifierNetwork::Resnet18, "resnet18"), (ClassifierNetwork::LocationAttention, "location-attention")];
 
+/// Candidate regions of the training cases, in the folder.
+const CANDIDATES: &str = "candidates.bin";
+
 /// What to reproduce, and how large.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -32,11 +36,15 @@ pub struct ReproduceConfig {
     pub scale: f64,
     /// Edge of the test phantoms' voxels in mm; 0 for the 512 x 512 raster of a scanner.
     pub test_spacing_mm: f64,
+    /// Cases to test on besides those of the cohort, of the three classes alike: a multiple of 3.
+    pub more_cases: usize,
+    /// Trainings of each classifier; the seed of each is one more than that of the one before.
+    pub classifier_seeds: u64,
     /// Most minutes of a stage; 0 for no bound. A training that takes longer goes on in the next one.
     pub stage_minutes: f64,
     /// Training of the detector; `cases` and `validation_cases` are those of the cohort.
     pub detector: DetectorConfig,
-    /// Training of both classifiers, as of the detector; `network` is set for each in turn.
+    /// Training of both classifiers, as of the detector; `network`, `seed` and `candidates` are set for each.
     pub classifier: ClassifierConfig,
 }
 
@@ -65,23 +73,61 @@ impl ReproduceConfig {
             scanner_every: 0,
             ..ClassifierConfig::default()
         };
-        Self { seed: 20_200_221, scale: 0.08, test_spacing_mm: 2.5, stage_minutes: 0.0, detector, classifier }
+        Self {
+            seed: 20_200_221,
+            scale: 0.08,
+            test_spacing_mm: 2.5,
+            more_cases: 9,
+            classifier_seeds: 2,
+            stage_minutes: 0.0,
+            detector,
+            classifier,
+        }
     }
 
     /// As many cases as the paper has: 528 to develop on, a tenth of the patients to validate, 90 to
-    /// test, in stages of less than two hours.
+    /// test, and 900 more; five trainings of each classifier. In stages of less than two hours.
     pub fn full() -> Self {
         let detector = DetectorConfig { steps: 20_000, ..DetectorConfig::default() };
         let classifier = ClassifierConfig { steps: 20_000, ..ClassifierConfig::default() };
-        Self { scale: 1.0, test_spacing_mm: 0.0, stage_minutes: 110.0, detector, classifier, ..Self::quick() }
+        Self {
+            scale: 1.0,
+            test_spacing_mm: 0.0,
+            more_cases: 900,
+            classifier_seeds: 5,
+            stage_minutes: 110.0,
+            detector,
+            classifier,
+            ..Self::quick()
+        }
     }
 
     fn recipe(&self) -> CohortRecipe {
         CohortRecipe { seed: self.seed, scale: self.scale }
     }
 
-    fn cohort(&self) -> Result<Cohort> {
-        self.recipe().cohort(test_grid("test_spacing_mm", self.test_spacing_mm)?)
+    /// The cohort, and the cases tested on besides.
+    fn cases(&self) -> Result<[Cohort; 2]> {
+        let grid = test_grid("test_spacing_mm", self.test_spacing_mm)?;
+        let more = fresh_cases("more_cases", self.more_cases, self.seed.wrapping_add(1), grid)?;
+        let cohort = self.recipe().cohort(grid)?;
+        check_leakage(&cohort.cases.iter().chain(&more.cases).map(member).collect::<Vec<_>>())?;
+        Ok([cohort, more])
+    }
+
+    /// The trainings of both classifiers: a name for the folder and the settings, seed by seed.
+    fn trainings(&self, dir: &Path) -> Vec<(String, ClassifierConfig)> {
+        let one = |k: u64, (network, name): (ClassifierNetwork, &str)| {
+            let config = ClassifierConfig {
+                network,
+                seed: self.classifier.seed.wrapping_add(k),
+                cohort: Some(self.recipe()),
+                candidates: Some(dir.join(CANDIDATES)),
+                ..self.classifier.clone()
+            };
+            (format!("{name}-{}", k + 1), config)
+        };
+        (0..self.classifier_seeds).flat_map(|k| NETWORKS.map(|network| one(k, network))).collect()
     }
 }
 
@@ -98,14 +144,16 @@ pub enum Reproduced {
 /// paper did: Tables 1 and 2 on patches, 3 and 4 on regions, 5 and 6 on cases (odd numbers ResNet, even
 /// ones location-attention; the paper shows only the latter past Table 2).
 ///
-/// All three learn from the training cases of the cohort that cohort.csv lists, each on the raster of
-/// its own settings, and are chosen on its validation cases; both classifiers with the same
-/// preprocessing, steps and seeds. No patient, seed or body is in two sets.
+/// All learn from the training cases of the cohort that cohort.csv lists, each on the raster of its own
+/// settings, and are chosen on its validation cases; both classifiers on the same candidate regions, with
+/// the same preprocessing, steps and seeds. No patient, seed or body is in two sets. The tables are of the
+/// first seed's networks; over all of them the networks are compared besides. What more cases give
+/// is written in the same form into the folder `more`.
 ///
 /// Works in stages, each ending in a file whose SHA-256 stages.json records: cohort.csv, the training
-/// states where a training takes longer than `stage_minutes`, the three models, test.json, and
-/// results.json with results.md and the figures. Called again it goes on behind the last one. With
-/// `stages` it stops after so many.
+/// states where a training takes longer than `stage_minutes`, the detector, the candidate regions, the
+/// classifiers, what was found in the test cases, and results.json with results.md and the figures. Called
+/// again it goes on behind the last one. With `stages` it stops after so many.
 ///
 /// # Errors
 /// [`Error::Config`], [`Error::Stage`] when the folder belongs to other settings or an artefact was
@@ -116,10 +164,15 @@ pub fn reproduce(
     stages: Option<usize>,
     progress: &dyn Progress,
 ) -> Result<Reproduced> {
-    let cohort = config.cohort()?;
+    if config.classifier_seeds == 0 {
+        return Err(Error::Config("`classifier_seeds` must be positive".into()));
+    }
+    let [cohort, more] = config.cases()?;
     std::fs::create_dir_all(out_dir).map_err(|source| Error::Io { path: out_dir.into(), source })?;
     let settings = serde_json::to_string(config).map_err(|e| Error::Config(e.to_string()))?;
-    let mut run = Run { config, cohort, dir: out_dir, stages: Stages::open(out_dir, &settings)?, progress };
+    let trainings = config.trainings(out_dir);
+    let done = Stages::open(out_dir, &settings)?;
+    let mut run = Run { config, cohort, more, trainings, dir: out_dir, stages: done, progress };
     let before = run.stages.done().len();
     loop {
         let finished = run.one_stage()?;
@@ -137,6 +190,9 @@ pub fn reproduce(
 struct Run<'a> {
     config: &'a ReproduceConfig,
     cohort: Cohort,
+    /// Cases tested on besides.
+    more: Cohort,
+    trainings: Vec<(String, ClassifierConfig)>,
     dir: &'a Path,
     stages: Stages,
     progress: &'a dyn Progress,
@@ -157,19 +213,24 @@ impl Run<'_> {
             let train = |dir: &Path, progress: &dyn Progress| train_detector(&config, dir, progress);
             return self.train("detector", "detector.safetensors", train).map(|()| None);
         }
-        for (network, name) in NETWORKS {
-            if !self.stages.has(name) {
-                let mut config = ClassifierConfig { network, ..self.config.classifier.clone() };
-                config.cohort = Some(self.config.recipe());
-                let detector = self.model("detector", "detector.safetensors")?;
-                let train =
-                    |dir: &Path, progress: &dyn Progress| train_classifier(&config, &detector, dir, progress);
-                return self.train(name, "classifier.safetensors", train).map(|()| None);
-            }
+        if !self.stages.has("candidates")
+            && let Some((_, config)) = self.trainings.first()
+        {
+            cut_candidates(config, &self.detector()?, self.progress)?;
+            return self.stages.record("candidates", CANDIDATES, since).map(|()| None);
         }
-        if !self.stages.has("test") {
-            self.test()?;
-            return self.stages.record("test", "test.json", since).map(|()| None);
+        let next = self.trainings.iter().find(|(name, _)| !self.stages.has(name)).cloned();
+        if let Some((name, config)) = next {
+            let detector = self.detector()?;
+            let train =
+                |dir: &Path, progress: &dyn Progress| train_classifier(&config, &detector, dir, progress);
+            return self.train(&name, "classifier.safetensors", train).map(|()| None);
+        }
+        for (name, cases) in [("test", self.cohort.of(Split::Test).collect()), ("more", all(&self.more))] {
+            if !self.stages.has(name) && !cases.is_empty() {
+                self.screen(&cases, name)?;
+                return self.stages.record(name, &format!("{name}.json"), since).map(|()| None);
+            }
         }
         let results = self.results()?;
         if !self.stages.has("results") {
@@ -197,43 +258,52 @@ impl Run<'_> {
         }
     }
 
-    fn model(&self, name: &str, model: &str) -> Result<Model> {
-        Ok(Model::load(&self.dir.join(name).join(model))?)
+    fn detector(&self) -> Result<Model> {
+        Ok(Model::load(&self.dir.join("detector/detector.safetensors"))?)
     }
 
-    /// Screens the test cases and writes what was found as test.json.
-    fn test(&self) -> Result<()> {
+    /// Screens cases and writes what was found as `name`.json.
+    fn screen(&self, cases: &[&CohortCase], name: &str) -> Result<()> {
         let failed = |e: pleura_screen::Error| Error::Stage(e.to_string());
-        let detector =
-            LoadedDetector::new(self.model("detector", "detector.safetensors")?).map_err(failed)?;
-        let load = |(_, name): &(ClassifierNetwork, &str)| {
-            LoadedClassifier::new(self.model(name, "classifier.safetensors")?).map_err(failed)
+        let detector = LoadedDetector::new(self.detector()?).map_err(failed)?;
+        let load = |(name, _): &(String, ClassifierConfig)| {
+            let model = Model::load(&self.dir.join(name).join("classifier.safetensors"))?;
+            LoadedClassifier::new(model).map_err(failed)
         };
-        let classifiers = NETWORKS.iter().map(load).collect::<Result<_>>()?;
+        let classifiers = self.trainings.iter().map(load).collect::<Result<_>>()?;
         let screener = Screener::new(detector, classifiers, Names::new(&phantom_infections()));
-        let tests: Vec<&CohortCase> = self.cohort.of(Split::Test).collect();
-        let screened = screener.screen(&tests, self.progress)?;
+        let screened = screener.screen(cases, self.progress)?;
         let text = serde_json::to_string(&screened).map_err(|e| Error::Stage(e.to_string()))?;
-        checkpoint::write_whole(&self.dir.join("test.json"), text.as_bytes())
+        checkpoint::write_whole(&self.dir.join(format!("{name}.json")), text.as_bytes())
     }
 
-    /// Tables and figures of what test.json holds.
+    /// Tables and figures of what was found; what more cases give goes into a folder of its own.
     fn results(&self) -> Result<Results> {
-        let path = self.dir.join("test.json");
-        let text = std::fs::read(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
-        let screened: Vec<Screened> =
-            serde_json::from_slice(&text).map_err(|e| Error::Stage(format!("{}: {e}", path.display())))?;
         let mut curves = Vec::new();
-        for (_, name) in NETWORKS {
-            curves.extend(read_curves(&self.dir.join(name).join("curves.csv"), name)?);
+        for (_, network) in NETWORKS {
+            curves.extend(read_curves(&self.dir.join(format!("{network}-1/curves.csv")), network)?);
         }
         write_curves(&self.dir.join("figure5"), "Training of both classifiers", &curves)?;
-        let names = Names::new(&phantom_infections());
-        let results =
-            Results::new(&screened, &NETWORKS.map(|n| n.1), &names, self.config.seed)?.of_experiment();
+        if !self.more.cases.is_empty() {
+            self.results_of("more")?.write(&self.dir.join("more"))?;
+        }
+        let results = self.results_of("test")?.of_experiment();
         results.write(self.dir)?;
         Ok(results)
     }
+
+    fn results_of(&self, name: &str) -> Result<Results> {
+        let path = self.dir.join(format!("{name}.json"));
+        let text = std::fs::read(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
+        let screened: Vec<Screened> =
+            serde_json::from_slice(&text).map_err(|e| Error::Stage(format!("{}: {e}", path.display())))?;
+        let names = Names::new(&phantom_infections());
+        Results::new(&screened, &NETWORKS.map(|n| n.1), &names, self.config.seed)
+    }
+}
+
+fn all(cohort: &Cohort) -> Vec<&CohortCase> {
+    cohort.cases.iter().collect()
 }
 
 /// The curves of a training, named after its network.

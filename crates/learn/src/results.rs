@@ -2,6 +2,7 @@
 
 use crate::data::Names;
 use crate::screened::{PROFILES, Screened, Seen};
+use crate::seeds::SeedComparison;
 use crate::{Error, Result, checkpoint};
 use pleura_evaluate::{
     Answers, CaseFigures, CaseOutcome, Comparison, Froc, FrocScan, Table, compare, froc, write_froc,
@@ -49,6 +50,8 @@ pub struct Results {
     pub cases: usize,
     /// By classifier.
     pub networks: Vec<NetworkResults>,
+    /// Both classifiers over several trainings; `None` where there is one of each.
+    pub seeds: Option<SeedComparison>,
     /// The first classifier against the second, by the paper's and by the calibrated profile; empty where
     /// there is one.
     pub comparisons: Vec<Comparison>,
@@ -57,7 +60,8 @@ pub struct Results {
 }
 
 impl Results {
-    /// Of screened cases; with one network there is nothing to compare.
+    /// Of screened cases, where every case was seen by the `networks`, first of one seed, then of the next;
+    /// with one network there is nothing to compare.
     pub(crate) fn new(screened: &[Screened], networks: &[&str], names: &Names, seed: u64) -> Result<Self> {
         let of = |k: usize| -> Vec<&Seen> { screened.iter().filter_map(|s| s.networks.get(k)).collect() };
         let outcomes =
@@ -80,6 +84,7 @@ impl Results {
             generator: pleura_phantom::GENERATOR.into(),
             cases: screened.len(),
             networks: networks.iter().enumerate().map(network).collect(),
+            seeds: SeedComparison::new(screened, networks, names, seed),
             comparisons: (0..compared).map(against).collect::<std::result::Result<_, _>>()?,
             detector: [0, 1].map(|k| froc(&scans(k), seed)),
         })
@@ -126,6 +131,9 @@ impl Results {
             self.cases, self.generator
         );
         out += &self.tables();
+        if let Some(seeds) = &self.seeds {
+            out += &seeds.to_markdown();
+        }
         if self.experiment {
             out += "\n## Training curves\n\n![Loss and accuracy over the steps](figure5.svg)\n";
         }
@@ -158,6 +166,7 @@ impl Results {
     pub(crate) fn write(&self, dir: &Path) -> Result<()> {
         type Pick = fn(&NetworkResults) -> &CaseFigures;
         let picks: [Pick; 2] = [|n| &n.paper, |n| &n.calibrated];
+        std::fs::create_dir_all(dir).map_err(|source| Error::Io { path: dir.into(), source })?;
         for (profile, pick) in PROFILES.iter().zip(picks) {
             let runs: Vec<_> = self
                 .networks

@@ -1,9 +1,9 @@
 //! A long run as a chain of stages, each ending in a file whose hash is recorded.
 
-use crate::{Error, Result, checkpoint};
+use crate::checkpoint::{self, file_sha256};
+use crate::{Error, Result};
 use pleura_volume::Progress;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -34,11 +34,6 @@ struct File {
     stages: Vec<Stage>,
 }
 
-fn hash(path: &Path) -> Result<String> {
-    let content = std::fs::read(path).map_err(|source| Error::Io { path: path.into(), source })?;
-    Ok(Sha256::digest(content).iter().map(|b| format!("{b:02x}")).collect())
-}
-
 impl Stages {
     /// The stages done in `dir` so far, their files compared with the hashes.
     ///
@@ -59,7 +54,7 @@ impl Stages {
             }
         };
         for stage in &done {
-            if hash(&dir.join(&stage.artefact))? != stage.sha256 {
+            if file_sha256(&dir.join(&stage.artefact))? != stage.sha256 {
                 return Err(refuse(format!("{} is not what stage {} ended in", stage.artefact, stage.name)));
             }
         }
@@ -78,7 +73,7 @@ impl Stages {
     /// Records that a stage ended in `artefact`.
     pub fn record(&mut self, name: &str, artefact: &str, since: Instant) -> Result<()> {
         let minutes = since.elapsed().as_secs_f64() / 60.0;
-        let sha256 = hash(&self.dir.join(artefact))?;
+        let sha256 = file_sha256(&self.dir.join(artefact))?;
         self.done.push(Stage { name: name.into(), artefact: artefact.into(), sha256, minutes });
         let file = File { settings: self.settings.clone(), stages: self.done.clone() };
         let text = serde_json::to_string_pretty(&file).map_err(|e| Error::Stage(e.to_string()))?;
@@ -95,7 +90,7 @@ impl Stages {
         let parts = self.done.iter().filter(|s| s.name.starts_with(&format!("{training} part "))).count();
         let too_short =
             || Error::Stage(format!("{training}: a stage is too short to get anywhere; allow more minutes"));
-        let now = if state.is_file() { hash(&state)? } else { return Err(too_short()) };
+        let now = if state.is_file() { file_sha256(&state)? } else { return Err(too_short()) };
         if self.done.last().is_some_and(|s| s.sha256 == now) {
             return Err(too_short());
         }

@@ -1,9 +1,9 @@
 //! What a training starts from: random weights, or those of another model.
 
+use crate::checkpoint::file_sha256;
 use crate::{Error, Result};
 use pleura_nets::{Model, NetSpec, Weights};
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 use std::path::Path;
 
 /// Weights to begin with, and the settings as text: what a checkpoint belongs to.
@@ -27,8 +27,7 @@ impl Start {
                 map.insert("from".into(), model.sha256.clone().into());
             }
             if let Some(path) = data {
-                let text = std::fs::read(path).map_err(|source| Error::Io { path: path.into(), source })?;
-                map.insert("data".into(), format!("{:x}", Sha256::digest(text)).into());
+                map.insert("data".into(), file_sha256(path)?.into());
             }
             map.extend(others.iter().map(|(name, value)| (name.to_string(), (*value).into())));
         }

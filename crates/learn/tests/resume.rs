@@ -98,6 +98,50 @@ fn trainings_resume_exactly_and_write_their_files() {
     Model::load(&whole.join("classifier.safetensors")).unwrap();
 }
 
+/// Counts the cases that are cut.
+#[derive(Default)]
+struct Cuts(AtomicU64);
+
+impl Progress for Cuts {
+    fn stage(&self, name: &str, total: u64) {
+        if name.starts_with("cutting") {
+            self.0.fetch_add(total, Ordering::SeqCst);
+        }
+    }
+    fn done(&self, _: u64) {}
+    fn cancelled(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn candidates_are_cut_once_and_change_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    train_detector(&detector(), &dir.path().join("detector"), &NoProgress).unwrap();
+    let model = Model::load(&dir.path().join("detector/detector.safetensors")).unwrap();
+    let plain = train_classifier(&classifier(), &model, &dir.path().join("plain"), &NoProgress).unwrap();
+
+    let file = dir.path().join("kept/candidates.bin");
+    let keeping = ClassifierConfig { candidates: Some(file.clone()), ..classifier() };
+    let train = |config: &ClassifierConfig, name: &str| {
+        let cuts = Cuts::default();
+        let summary = train_classifier(config, &model, &dir.path().join(name), &cuts);
+        (summary, cuts.0.into_inner())
+    };
+    let (first, cut) = train(&keeping, "first");
+    assert_eq!((first.unwrap().weights_sha256, cut), (plain.weights_sha256.clone(), 3));
+    let (again, cut) = train(&keeping, "again");
+    assert_eq!((again.unwrap().weights_sha256, cut), (plain.weights_sha256, 0));
+    // Another network on the same regions.
+    let other = ClassifierConfig { network: pleura_learn::ClassifierNetwork::Resnet18, ..keeping.clone() };
+    let (other, cut) = train(&other, "other");
+    assert!(other.is_ok() && cut == 0, "{other:?}");
+    // Other cases are other regions.
+    let (refused, _) = train(&ClassifierConfig { seed: 8, ..keeping }, "refused");
+    let told = refused.unwrap_err().to_string();
+    assert!(told.contains("seed was 2, now 8") && told.contains("candidates.bin"), "{told}");
+}
+
 #[test]
 fn settings_that_make_no_sense_are_refused() {
     let dir = tempfile::tempdir().unwrap();

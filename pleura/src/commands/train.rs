@@ -23,7 +23,8 @@ pub fn run(a: &Train) -> Result<u8> {
             (summary?, a.common.json)
         }
         Train::Classifier(a) => {
-            let config: ClassifierConfig = configuration(&a.common)?;
+            let mut config: ClassifierConfig = configuration(&a.common)?;
+            config.candidates = a.candidates.clone().or(config.candidates);
             if a.common.show_config {
                 return show(&config);
             }
