@@ -346,7 +346,8 @@ pub struct TrainClassifier {
     /// Detector whose proposals are learned from [default: the built-in one]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub detector: Option<PathBuf>,
-    /// File to keep the cut candidate regions of synthetic cases in; what is there already is not cut again
+    /// File to keep the cut candidate regions of synthetic cases in: taken from there if they are there, refused if
+    /// they are of another seed, detector or setting
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub candidates: Option<PathBuf>,
 }

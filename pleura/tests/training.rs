@@ -142,6 +142,8 @@ fn the_experiment_leaves_six_tables_and_a_figure() {
     let results = std::fs::read_to_string(out.join("results.md")).unwrap();
     assert!((1..=6).all(|n| results.contains(&format!("## Table {n}: "))), "{results}");
     let more = std::fs::read_to_string(out.join("more/results.md")).unwrap();
+    let listed = std::fs::read_to_string(out.join("more.csv")).unwrap();
+    assert_eq!(listed.matches("\nmore-").count(), 3, "{listed}");
     assert!(more.contains("\n3 test cases") && !more.contains("Table 1"), "{more}");
     for part in ["Brier score", "false regions a scan", "McNemar", "DeLong", "slice_mm", "of 2 seeds"] {
         assert!(results.contains(part) && more.contains(part), "{part}: {results} {more}");

@@ -3,7 +3,7 @@
 use crate::confusion::ByCase;
 use crate::{Answers, Estimate, bootstrap};
 
-/// How much larger the mean F1 of all classes is for the second network than for the first, averaged over
+/// How much larger the mean F1 of all classes is for the first network than for the second, averaged over
 /// `pairs` of trainings with one seed each, with its interval by case: the trainings stay as they are.
 ///
 /// Each training has its answers by case, of the same cases in the same order; answers that are no class are
@@ -14,7 +14,7 @@ pub fn mean_f1_difference(classes: &[String], pairs: &[[Vec<Answers>; 2]], seed:
         pairs.iter().map(|pair| pair.each_ref().map(|answers| ByCase::new(classes, answers))).collect();
     let figures = |sample: &[usize]| {
         let mean_f1 = |answers: &ByCase| answers.of(sample).mean_f1(classes.len());
-        let sum: f64 = by_case.iter().map(|[first, second]| mean_f1(second) - mean_f1(first)).sum();
+        let sum: f64 = by_case.iter().map(|[first, second]| mean_f1(first) - mean_f1(second)).sum();
         vec![sum / by_case.len() as f64]
     };
     bootstrap(cases, seed, figures)[0]
@@ -38,7 +38,7 @@ mod tests {
         let right = answered(&[(0, 0), (0, 0), (1, 1), (1, 1)]);
         // a: recall 1, precision 2/3, F1 4/5; b: recall 1/2, precision 1, F1 2/3; mean 11/15.
         let worse = answered(&[(0, 0), (0, 0), (1, 0), (1, 1)]);
-        let one = mean_f1_difference(&names(), &[[worse.clone(), right.clone()]], 1);
+        let one = mean_f1_difference(&names(), &[[right.clone(), worse.clone()]], 1);
         assert!((one.value - 4.0 / 15.0).abs() < 1e-12, "{one:?}");
         assert!(one.interval_95.low <= one.value && one.value <= one.interval_95.high, "{one:?}");
         // The other way round with a second seed: nothing is left, in no resample.

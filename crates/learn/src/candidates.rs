@@ -217,6 +217,15 @@ impl RegionRecipe {
         Ok(patches)
     }
 
+    /// Whether the regions of a case are as this recipe cuts them, no label above `irrelevant`.
+    pub fn fits(&self, case: &CaseRegions, irrelevant: usize) -> bool {
+        let values = self.patch.slab * (self.patch.pixels + 2 * self.margin).pow(2);
+        let patch = |p: &Patch| p.hu.len() == values && p.distance.is_finite();
+        case.regions
+            .iter()
+            .all(|r| r.label <= irrelevant && r.patches.len() == 3 && r.patches.iter().all(patch))
+    }
+
     /// A patch as the network sees it: its middle moved by `shift`, mirrored, changed, windowed.
     pub fn view(
         &self,

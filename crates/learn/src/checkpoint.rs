@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Key of the JSON part in the header.
@@ -54,24 +54,27 @@ fn bytes(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|v| v.to_le_bytes()).collect()
 }
 
-/// Writes `content` beside `path` and moves it there, so that a reader never meets half a file.
+/// Writes `content` beside `path` and moves it there, so that a reader never meets half a file; beside
+/// it under a name of this process's own, so that two that write the same file do not mix.
 pub(crate) fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
-    write_with(path, |file| file.write_all(content))
-}
-
-/// As [`write_whole`], of what `write` puts into the file.
-pub(crate) fn write_with(
-    path: &Path,
-    write: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>,
-) -> Result<()> {
     let fail = |source| Error::Io { path: path.to_path_buf(), source };
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(fail)?;
     }
-    let beside = path.with_extension("part");
-    let mut file = BufWriter::new(File::create(&beside).map_err(fail)?);
-    write(&mut file).and_then(|()| file.flush()).map_err(fail)?;
-    std::fs::rename(&beside, path).map_err(fail)
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(format!(".{}.part", std::process::id()));
+    let beside = path.with_file_name(name);
+    let write = || {
+        let mut file = File::create(&beside)?;
+        file.write_all(content)?;
+        // On the disk before it has the name: a power cut must not leave an empty file under it.
+        file.sync_all()?;
+        std::fs::rename(&beside, path)
+    };
+    write().map_err(|e| {
+        let _ = std::fs::remove_file(&beside);
+        fail(e)
+    })
 }
 
 fn to_bits(curve: &Curve) -> (String, Vec<(u64, u64)>) {

@@ -15,7 +15,8 @@ use crate::trainer::{NormPlan, Pass, Schedule, Task, finished, train};
 use crate::{AdamWConfig, Error, Result, Summary};
 use burn::tensor::{Device, Tensor, TensorData};
 use pleura_nets::{
-    Calibration, FORMAT, InputRecipe, Model, ModelManifest, NetSpec, PatchRecipe, Preprocessing, specs,
+    Calibration, FORMAT, InputRecipe, Model, ModelManifest, NetSpec, PatchRecipe, Preprocessing, Weights,
+    specs,
 };
 use pleura_nets_burn::Net;
 use pleura_phantom::Grid;
@@ -124,7 +125,7 @@ impl Default for ClassifierConfig {
 }
 
 impl ClassifierConfig {
-    fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         let wrong = |what: &str| Err(Error::Config(what.into()));
         if self.batch == 0 || self.cases == 0 || self.validation_cases == 0 {
             return wrong("`batch`, `cases` and `validation_cases` must be positive");
@@ -188,7 +189,7 @@ impl ClassifierConfig {
         }
     }
 
-    /// All that decides how the candidate regions of synthetic cases are cut, as JSON text.
+    /// The settings that decide how the candidate regions of synthetic cases are cut, as JSON text.
     fn cut_settings(&self, detector: &LoadedDetector) -> String {
         let drawn = self.cohort.is_none().then_some((self.seed, self.cases));
         let settings = serde_json::json!({
@@ -340,13 +341,18 @@ pub fn train_classifier(
     )?;
     let loaded = LoadedDetector::new(detector.clone()).map_err(|e| Error::Stage(e.to_string()))?;
     let state = match finished(out_dir, &start.settings)? {
-        Some(state) => state,
+        Some(state) => {
+            data.remember(Split::Training, progress)?;
+            state
+        }
         None => {
-            let regions = regions(config, &data, &loaded, progress)?;
-            fit(config, regions, data.names().regions.len(), start, out_dir, progress)?
+            // A model that does not fit is refused before anything is cut.
+            let classes = data.names().regions.len();
+            let initial = start.weights(&config.spec(classes), config.seed)?;
+            let task = Classify::new(config, regions(config, &data, &loaded, progress)?, classes);
+            fit(&task, initial, start.settings, out_dir, progress)?
         }
     };
-    data.remember(Split::Training)?;
     let scored = score_classifier::score(config, &data, &loaded, &state.weights, progress)?;
     let notes = config.notes(data.count(Split::Training), state.step, &detector.sha256, &scored);
     let manifest = config.manifest(&data, notes, scored.calibration.clone());
@@ -375,42 +381,50 @@ fn regions(
     detector: &LoadedDetector,
     progress: &dyn Progress,
 ) -> Result<Vec<CaseRegions>> {
-    let recipe = config.regions();
+    let (recipe, count) = (config.regions(), data.count(Split::Training));
     let irrelevant = data.names().regions.len() - 1;
-    let cut = || {
-        each_case(data.count(Split::Training), "cutting training patches", progress, |i| {
-            recipe.regions(detector, &data.case(Split::Training, i)?, irrelevant)
-        })
+    let one = |i| recipe.regions(detector, &data.case(Split::Training, i)?, irrelevant);
+    let Some(path) = &config.candidates else {
+        return each_case(count, CUTTING, progress, one);
     };
-    let Some(path) = &config.candidates else { return cut() };
     let settings = config.cut_settings(detector);
-    if let Some(regions) = kept::load(path, &settings)? {
+    let Some(kept) = kept::load(path, &settings)? else {
+        let regions = each_case(count, CUTTING, progress, one)?;
+        kept::save(path, &settings, &regions)?;
         return Ok(regions);
+    };
+    // Settings do not tell how lungs are found or candidates made: one case is cut again to see.
+    let mut cases = (0..count).filter_map(|i| one(i).transpose());
+    if cases.next().transpose()?.as_ref() != kept.first() {
+        let difference = "this version of the program cuts others".into();
+        return Err(Error::OtherCandidates { path: path.clone(), difference });
     }
-    let regions = cut()?;
-    kept::save(path, &settings, &regions)?;
-    Ok(regions)
+    if !kept.iter().all(|case| recipe.fits(case, irrelevant)) {
+        let reason = "its regions have other sizes or labels than its settings say".into();
+        return Err(Error::Candidates { path: path.clone(), reason });
+    }
+    Ok(kept)
 }
+
+/// What the user is told meanwhile.
+const CUTTING: &str = "cutting training patches";
 
 /// Trains on the regions of the training cases.
 fn fit(
-    config: &ClassifierConfig,
-    regions: Vec<CaseRegions>,
-    classes: usize,
-    start: Start,
+    task: &Classify,
+    initial: Weights,
+    settings: String,
     out_dir: &Path,
     progress: &dyn Progress,
 ) -> Result<State> {
-    let spec = config.spec(classes);
-    let initial = start.weights(&spec, config.seed)?;
-    let task = Classify::new(config, regions, classes);
+    let config = task.config;
     let schedule = Schedule {
         steps: config.steps,
         minutes: config.minutes,
         checkpoint_every: config.checkpoint_every,
         optimizer: &config.optimizer,
-        config: start.settings,
+        config: settings,
         title: "training the classifier",
     };
-    train(&task, &spec, initial, &schedule, out_dir, progress)
+    train(task, &config.spec(task.classes), initial, &schedule, out_dir, progress)
 }

@@ -2,12 +2,13 @@
 
 use crate::cohort::{CohortRecipe, Development};
 use crate::manifest::Manifest;
+use crate::pool::each_case;
 use crate::rng::Rng;
 use crate::{Error, Result};
 use pleura_evaluate::NO_INFECTION;
 use pleura_phantom::{Class, Grid, Phantom, RenderOptions, TextureFamily, TruthRegion, render};
 use pleura_screen::IRRELEVANT;
-use pleura_volume::{Mask, Volume};
+use pleura_volume::{Mask, Progress, Volume};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -182,18 +183,15 @@ impl<'a> Data<'a> {
         })
     }
 
-    /// Reads every scan of one's own of a split that was not read yet, so that those of the other are
-    /// compared with it; phantoms have seeds.
+    /// Reads the scans of one's own of a split, so that those of the other are compared with them; phantoms
+    /// have seeds.
     ///
     /// # Errors
     /// Those of [`Self::case`].
-    pub fn remember(&self, split: Split) -> Result<()> {
-        let Kind::Own { seen, .. } = &self.kind else { return Ok(()) };
-        let read = || seen.lock().unwrap_or_else(|e| e.into_inner());
-        if read().values().filter(|(of, _)| *of == split).count() < self.count(split) {
-            (0..self.count(split)).try_for_each(|i| self.case(split, i).map(|_| ()))?;
-        }
-        Ok(())
+    pub fn remember(&self, split: Split, progress: &dyn Progress) -> Result<()> {
+        let Kind::Own { .. } = &self.kind else { return Ok(()) };
+        let read = |i| self.case(split, i).map(|_| None::<()>);
+        each_case(self.count(split), "comparing the scans", progress, read).map(|_| ())
     }
 
     /// What the classes are called.

@@ -130,7 +130,7 @@ impl Default for DetectorConfig {
 }
 
 impl DetectorConfig {
-    fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         let wrong = |what: &str| Err(Error::Config(what.into()));
         if self.widths.len() < 3 || self.widths.contains(&0) {
             return wrong("`widths` needs three or more positive channel counts");
@@ -294,10 +294,12 @@ pub fn train_detector(config: &DetectorConfig, out_dir: &Path, progress: &dyn Pr
     // Another configuration is refused before the phantoms are rendered.
     let spec = specs::vnet_ir_rpn(&config.widths, config.anchors_mm.len());
     let state = match finished(out_dir, &start.settings)? {
-        Some(state) => state,
+        Some(state) => {
+            data.remember(Split::Training, progress)?;
+            state
+        }
         None => fit(config, &data, &spec, start, out_dir, progress)?,
     };
-    data.remember(Split::Training)?;
     let scored = score_detector::score(config, &data, &state.weights, progress)?;
     let manifest = config.manifest(&data, state.step, &scored);
     crate::deliver(state, manifest, scored.metrics(), out_dir, "detector.safetensors")

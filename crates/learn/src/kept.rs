@@ -1,11 +1,10 @@
 //! Candidate regions of training cases in a file: to cut them takes longer than many a training on them.
 
 use crate::candidates::CaseRegions;
-use crate::checkpoint::{difference, write_with};
+use crate::checkpoint::{difference, write_whole};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
-use std::fs::File;
-use std::io::{BufReader, ErrorKind};
+use std::io::ErrorKind;
 use std::path::Path;
 
 /// Tells such a file from anything else.
@@ -15,17 +14,15 @@ const FORMAT: &str = "pleura candidates 1";
 #[derive(Serialize, Deserialize)]
 struct Header {
     format: String,
-    /// All that decides how the regions are cut, as JSON text.
+    /// The settings that decide how the regions are cut, as JSON text.
     settings: String,
 }
 
 /// Stores the regions of all cases: a header, then the cases, in the wire format of postcard.
 pub(crate) fn save(path: &Path, settings: &str, cases: &[CaseRegions]) -> Result<()> {
     let header = Header { format: FORMAT.into(), settings: settings.into() };
-    write_with(path, |file| {
-        let written = postcard::to_io(&header, file).and_then(|file| postcard::to_io(cases, file));
-        written.map(|_| ()).map_err(std::io::Error::other)
-    })
+    let content = postcard::to_stdvec(&(header, cases)).map_err(|e| Error::Stage(e.to_string()))?;
+    write_whole(path, &content)
 }
 
 /// Reads them back; `None` where there is no file.
@@ -34,27 +31,25 @@ pub(crate) fn save(path: &Path, settings: &str, cases: &[CaseRegions]) -> Result
 /// [`Error::OtherCandidates`] when they were cut with other settings, [`Error::Candidates`] when the file
 /// is damaged or another one.
 pub(crate) fn load(path: &Path, settings: &str) -> Result<Option<Vec<CaseRegions>>> {
-    let file = match File::open(path) {
-        Ok(file) => BufReader::new(file),
+    let content = match std::fs::read(path) {
+        Ok(content) => content,
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(Error::Io { path: path.into(), source }),
     };
     let damaged = |reason: String| Error::Candidates { path: path.into(), reason };
-    let mut scratch = [0; 64 * 1024];
-    let foreign = |_| damaged("it holds no candidate regions".into());
-    let (header, (file, _)) = postcard::from_io::<Header, _>((file, &mut scratch)).map_err(foreign)?;
+    let foreign = || damaged("it holds no candidate regions".into());
+    let (header, content) = postcard::take_from_bytes::<Header>(&content).map_err(|_| foreign())?;
     if header.format != FORMAT {
-        return Err(damaged("it holds no candidate regions".into()));
+        return Err(foreign());
     }
     if header.settings != settings {
         let difference = difference(&header.settings, settings);
         return Err(Error::OtherCandidates { path: path.into(), difference });
     }
-    let read = postcard::from_io::<Vec<CaseRegions>, _>((file, &mut scratch));
-    let (cases, (mut rest, _)) = read.map_err(|e| damaged(e.to_string()))?;
-    match std::io::Read::read(&mut rest, &mut [0]) {
-        Ok(0) => Ok(Some(cases)),
-        _ => Err(damaged("something follows the last case".into())),
+    match postcard::take_from_bytes::<Vec<CaseRegions>>(content) {
+        Ok((cases, [])) => Ok(Some(cases)),
+        Ok(_) => Err(damaged("something follows the last case".into())),
+        Err(e) => Err(damaged(e.to_string())),
     }
 }
 

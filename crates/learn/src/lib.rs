@@ -85,7 +85,7 @@ pub enum Error {
         difference: String,
     },
     /// A file of candidate regions cannot be understood.
-    #[error("{}: the candidate regions cannot be used: {reason}", path.display())]
+    #[error("{}: the candidate regions cannot be used: {reason}; delete the file to have them cut anew", path.display())]
     Candidates {
         /// File concerned.
         path: PathBuf,
@@ -94,7 +94,7 @@ pub enum Error {
     },
     /// The candidate regions of a file were cut otherwise.
     #[error(
-        "{}: these candidate regions were cut with other settings ({difference}); name another file",
+        "{}: these candidate regions were cut otherwise ({difference}); delete the file, or name another",
         path.display()
     )]
     OtherCandidates {

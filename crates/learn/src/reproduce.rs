@@ -36,15 +36,18 @@ pub struct ReproduceConfig {
     pub scale: f64,
     /// Edge of the test phantoms' voxels in mm; 0 for the 512 x 512 raster of a scanner.
     pub test_spacing_mm: f64,
-    /// Cases to test on besides those of the cohort, of the three classes alike: a multiple of 3.
+    /// Cases to test on besides those of the cohort, of the three classes alike: a multiple of 3. Their
+    /// seeds follow from the `seed` after this one.
     pub more_cases: usize,
     /// Trainings of each classifier; the seed of each is one more than that of the one before.
     pub classifier_seeds: u64,
-    /// Most minutes of a stage; 0 for no bound. A training that takes longer goes on in the next one.
+    /// Most minutes of a stage that trains; 0 for no bound. A training that takes longer goes on in the next
+    /// one.
     pub stage_minutes: f64,
     /// Training of the detector; `cases` and `validation_cases` are those of the cohort.
     pub detector: DetectorConfig,
-    /// Training of both classifiers, as of the detector; `network`, `seed` and `candidates` are set for each.
+    /// Training of both classifiers, as of the detector; `seed` is that of the first one. `network` and
+    /// `candidates` are set for each.
     pub classifier: ClassifierConfig,
 }
 
@@ -86,10 +89,11 @@ impl ReproduceConfig {
     }
 
     /// As many cases as the paper has: 528 to develop on, a tenth of the patients to validate, 90 to
-    /// test, and 900 more; five trainings of each classifier. In stages of less than two hours.
+    /// test, and 900 more; five trainings of each classifier. No stage that trains takes two hours.
     pub fn full() -> Self {
         let detector = DetectorConfig { steps: 20_000, ..DetectorConfig::default() };
-        let classifier = ClassifierConfig { steps: 20_000, ..ClassifierConfig::default() };
+        // The paper's 1,000 epochs of 1,024 draws.
+        let classifier = ClassifierConfig { steps: 32_000, batch: 32, ..ClassifierConfig::default() };
         Self {
             scale: 1.0,
             test_spacing_mm: 0.0,
@@ -109,10 +113,29 @@ impl ReproduceConfig {
     /// The cohort, and the cases tested on besides.
     fn cases(&self) -> Result<[Cohort; 2]> {
         let grid = test_grid("test_spacing_mm", self.test_spacing_mm)?;
-        let more = fresh_cases("more_cases", self.more_cases, self.seed.wrapping_add(1), grid)?;
+        let mut more = fresh_cases("more_cases", self.more_cases, self.seed.wrapping_add(1), grid)?;
+        // Other cases and patients than those of the cohort, whose names are made alike.
+        for case in &mut more.cases {
+            case.name = format!("more-{}", case.name);
+            case.patient = format!("more-{}", case.patient);
+        }
         let cohort = self.recipe().cohort(grid)?;
         check_leakage(&cohort.cases.iter().chain(&more.cases).map(member).collect::<Vec<_>>())?;
         Ok([cohort, more])
+    }
+
+    /// Refuses before the first stage what the last one would refuse.
+    fn check(&self) -> Result<()> {
+        if self.classifier_seeds == 0 {
+            return Err(Error::Config("`classifier_seeds` must be positive".into()));
+        }
+        if self.detector.data.is_some() || self.classifier.data.is_some() {
+            return Err(Error::Config("`data` has no place here: the cohort is learned from".into()));
+        }
+        self.detector.check()?;
+        self.classifier.check()?;
+        let starts = [&self.detector.from, &self.classifier.from];
+        starts.into_iter().flatten().try_for_each(|from| Ok(Model::load(from).map(|_| ())?))
     }
 
     /// The trainings of both classifiers: a name for the folder and the settings, seed by seed.
@@ -164,9 +187,7 @@ pub fn reproduce(
     stages: Option<usize>,
     progress: &dyn Progress,
 ) -> Result<Reproduced> {
-    if config.classifier_seeds == 0 {
-        return Err(Error::Config("`classifier_seeds` must be positive".into()));
-    }
+    config.check()?;
     let [cohort, more] = config.cases()?;
     std::fs::create_dir_all(out_dir).map_err(|source| Error::Io { path: out_dir.into(), source })?;
     let settings = serde_json::to_string(config).map_err(|e| Error::Config(e.to_string()))?;
@@ -205,6 +226,8 @@ impl Run<'_> {
         if !self.stages.has("cohort") {
             let written = self.cohort.write_manifest(&self.dir.join("cohort.csv"));
             written.map_err(|e| Error::Stage(e.to_string()))?;
+            let more = self.more.write_manifest(&self.dir.join("more.csv"));
+            more.map_err(|e| Error::Stage(e.to_string()))?;
             return self.stages.record("cohort", "cohort.csv", since).map(|()| None);
         }
         if !self.stages.has("detector") {

@@ -48,7 +48,10 @@ impl Stages {
             Ok(text) => {
                 let file: File = serde_json::from_slice(&text).map_err(|e| refuse(e.to_string()))?;
                 if file.settings != settings {
-                    return Err(refuse("it belongs to other settings; use another output folder".into()));
+                    let difference = checkpoint::difference(&file.settings, settings);
+                    let what =
+                        format!("it belongs to other settings ({difference}); use another output folder");
+                    return Err(refuse(what));
                 }
                 file.stages
             }

@@ -136,10 +136,27 @@ fn candidates_are_cut_once_and_change_nothing() {
     let other = ClassifierConfig { network: pleura_learn::ClassifierNetwork::Resnet18, ..keeping.clone() };
     let (other, cut) = train(&other, "other");
     assert!(other.is_ok() && cut == 0, "{other:?}");
-    // Other cases are other regions.
-    let (refused, _) = train(&ClassifierConfig { seed: 8, ..keeping }, "refused");
-    let told = refused.unwrap_err().to_string();
-    assert!(told.contains("seed was 2, now 8") && told.contains("candidates.bin"), "{told}");
+    // What makes other regions.
+    for (what, other) in [
+        ("seed was 2, now 8", ClassifierConfig { seed: 8, ..keeping.clone() }),
+        ("cases was 3, now 4", ClassifierConfig { cases: 4, ..keeping.clone() }),
+        ("shift was 6, now 2", ClassifierConfig { shift: 2, ..keeping.clone() }),
+        ("patch was", ClassifierConfig { edge_mm: 60.0, ..keeping.clone() }),
+        ("scanner_every was 0", ClassifierConfig { scanner_every: 6, ..keeping.clone() }),
+        ("spacing_mm was 5", ClassifierConfig { spacing_mm: 4.0, ..keeping.clone() }),
+    ] {
+        let told = train(&other, "refused").0.unwrap_err().to_string();
+        assert!(told.contains(what) && told.contains("candidates.bin"), "{told}");
+    }
+    train_detector(&DetectorConfig { seed: 7, ..detector() }, &dir.path().join("second"), &NoProgress)
+        .unwrap();
+    let second = Model::load(&dir.path().join("second/detector.safetensors")).unwrap();
+    let refused = train_classifier(&keeping, &second, &dir.path().join("refused"), &NoProgress).unwrap_err();
+    assert!(refused.to_string().contains("detector was"), "{refused}");
+    // A model that does not fit is refused before anything is cut.
+    let unfit = Some(dir.path().join("detector/detector.safetensors"));
+    let (refused, cut) = train(&ClassifierConfig { from: unfit, ..classifier() }, "refused");
+    assert!(refused.is_err() && cut == 0, "{refused:?}");
 }
 
 #[test]
