@@ -1,7 +1,7 @@
 //! Training crops of the detector: where they are cut, and what the network should say of them.
 
 use crate::augment::AugmentConfig;
-use crate::losses::IGNORED;
+use crate::losses::{IGNORED, Positive};
 use crate::pool::{INFECTED, LUNG, SEEN, Scan};
 use crate::rng::Rng;
 use crate::truth::LEAST_ML;
@@ -14,6 +14,11 @@ use pleura_volume::{Box3, Geometry, Mask, Volume};
 const LEAST_VISIBLE: f64 = 0.3;
 /// A region of which at least this share lies in the crop counts as the box that is left of it.
 const LEAST_IN_CROP: f64 = 0.5;
+
+/// Infected voxels of smaller regions than this, ml, weigh more: by the root of how much smaller they are, but at most
+/// [`MOST_WEIGHT`] (ours).
+const EVEN_ML: f64 = 5.0;
+const MOST_WEIGHT: f64 = 4.0;
 
 /// What every crop of a training has in common.
 #[derive(Debug, Clone)]
@@ -50,12 +55,12 @@ pub(crate) struct Crop {
     pub input: Vec<f32>,
     /// 1 where infected.
     pub infected: Vec<u8>,
-    /// 1 where the voxel head is judged: in the lungs, where infection was traced.
-    pub counts: Vec<u8>,
+    /// How much the voxel head is judged there: in the lungs, where infection was traced, else not.
+    pub weights: Vec<f32>,
     /// 1, 0 or [`IGNORED`] for each anchor.
     pub labels: Vec<i8>,
-    /// Offsets of the positive anchors.
-    pub offsets: Vec<(usize, [f32; 6])>,
+    /// The anchors whose label is 1.
+    pub positives: Vec<Positive>,
 }
 
 impl CropRecipe {
@@ -78,14 +83,36 @@ impl CropRecipe {
         // The margin is in the mask already: grown on the whole scan, as screening grows it.
         let recipe = InputRecipe { mask_margin: 0, ..self.input.clone() };
         let input = recipe.apply(&volume, Some(&seen))?;
-        let (labels, offsets) = self.targets(scan, origin, mirrored, &geometry);
+        let (labels, positives) = self.targets(scan, origin, mirrored, &geometry);
         Ok(Crop {
             input,
             infected: flags.iter().map(|f| u8::from(f & INFECTED != 0)).collect(),
-            counts: flags.iter().map(|f| u8::from(scan.traced && f & LUNG != 0)).collect(),
+            weights: self.weights(scan, origin, mirrored, &Mask { geometry, data: flags }),
             labels,
-            offsets,
+            positives,
         })
+    }
+
+    /// Weights of the voxels: infected ones of a small region count more, or it would not count beside a large
+    /// one.
+    fn weights(&self, scan: &Scan, origin: [i64; 3], mirrored: bool, flags: &Mask) -> Vec<f32> {
+        let mut weights: Vec<f32> =
+            flags.data.iter().map(|f| f32::from(u8::from(scan.traced && f & LUNG != 0))).collect();
+        for (b, ml) in scan.regions.iter().zip(&scan.region_ml) {
+            let weight = (EVEN_ML / ml).sqrt().clamp(1.0, MOST_WEIGHT) as f32;
+            let Some((inside, _)) = self.local(scan, b, origin, mirrored) else { continue };
+            let b = flags.geometry.voxel_box(&inside);
+            for (y, z) in (b.min[2]..b.max[2]).flat_map(|z| (b.min[1]..b.max[1]).map(move |y| (y, z))) {
+                let row = flags.offset([0, y, z]);
+                let row = row + b.min[0]..row + b.max[0];
+                for (w, flags) in weights[row.clone()].iter_mut().zip(&flags.data[row]) {
+                    if flags & INFECTED != 0 && *w > 0.0 {
+                        *w = w.max(weight);
+                    }
+                }
+            }
+        }
+        weights
     }
 
     /// First voxel of the crop, x, y, z; may lie outside the scan.
@@ -159,7 +186,7 @@ impl CropRecipe {
         origin: [i64; 3],
         mirrored: bool,
         geometry: &Geometry,
-    ) -> (Vec<i8>, Vec<(usize, [f32; 6])>) {
+    ) -> (Vec<i8>, Vec<Positive>) {
         let (mut truths, mut unsure) = (Vec::new(), Vec::new());
         for (i, b) in scan.regions.iter().enumerate() {
             let Some((inside, share)) = self.local(scan, b, origin, mirrored) else { continue };
@@ -170,11 +197,18 @@ impl CropRecipe {
         let cells = pleura_nets::boxes::feature_grid(&self.anchors, geometry);
         let anchors = anchor_boxes(&self.anchors, cells, geometry);
         let matches = match_anchors(&anchors, &truths, self.positive_iou, self.negative_iou);
-        let (mut labels, mut offsets) = (Vec::with_capacity(anchors.len()), Vec::new());
+        let mut of_truth = vec![0u32; truths.len()];
+        for found in &matches {
+            if let AnchorMatch::Positive(t) = found {
+                of_truth[*t] += 1;
+            }
+        }
+        let (mut labels, mut positives) = (Vec::with_capacity(anchors.len()), Vec::new());
         for (i, (anchor, found)) in anchors.iter().zip(matches).enumerate() {
             labels.push(match found {
                 AnchorMatch::Positive(t) => {
-                    offsets.push((i, encode(anchor, &truths[t])));
+                    let weight = 1.0 / of_truth[t] as f32;
+                    positives.push(Positive { anchor: i, offsets: encode(anchor, &truths[t]), weight });
                     1
                 }
                 AnchorMatch::Negative if unsure.iter().any(|u| touches(anchor, u)) => IGNORED,
@@ -182,7 +216,7 @@ impl CropRecipe {
                 AnchorMatch::Ignored => IGNORED,
             });
         }
-        (labels, offsets)
+        (labels, positives)
     }
 }
 
@@ -271,11 +305,20 @@ mod tests {
             let infected = Mask { geometry: geometry.clone(), data: crop.infected.clone() };
             let truth = geometry.box_mm(&infected.bounding_box(|v| v != 0).unwrap());
             let anchors = anchor_boxes(&recipe.anchors, [6; 3], &geometry);
-            assert!(!crop.offsets.is_empty());
-            for (i, offsets) in &crop.offsets {
-                assert_eq!(crop.labels[*i], 1);
-                let found = pleura_nets::boxes::decode(&anchors[*i], offsets);
+            assert!(!crop.positives.is_empty());
+            for p in &crop.positives {
+                assert_eq!(crop.labels[p.anchor], 1);
+                let found = pleura_nets::boxes::decode(&anchors[p.anchor], &p.offsets);
                 assert!(found.iou(&truth) > 0.99, "{found:?} {truth:?}");
+            }
+            // One region, however many anchors it has.
+            let whole: f32 = crop.positives.iter().map(|p| p.weight).sum();
+            assert!((whole - 1.0).abs() < 1e-5, "{whole}");
+            // Of a quarter of the volume from which on all count alike: twice as much.
+            let small = Scan { region_ml: vec![EVEN_ML / 4.0], ..scan.clone() };
+            let crop = recipe.crop(&small, Centre::Lesion, &mut Rng::at(1, &[place])).unwrap();
+            for (weight, infected) in crop.weights.iter().zip(&crop.infected) {
+                assert_eq!(*weight, if *infected == 1 { 2.0 } else { 1.0 });
             }
         }
     }
@@ -285,7 +328,7 @@ mod tests {
         let recipe = CropRecipe { edge: 48, ..recipe() };
         let crop = recipe.crop(&scan(), Centre::Anywhere, &mut Rng::at(1, &[1])).unwrap();
         let outside = (40.0 + 1000.0) / 1400.0;
-        let padded = crop.counts.iter().zip(&crop.input).filter(|(c, _)| **c == 0);
+        let padded = crop.weights.iter().zip(&crop.input).filter(|(w, _)| **w == 0.0);
         let values: Vec<f32> = padded.map(|(_, v)| *v).collect();
         assert_eq!(values.len(), 48usize.pow(3) - 40usize.pow(3));
         assert!(values.iter().all(|v| (v - outside).abs() < 1e-6));

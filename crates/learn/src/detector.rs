@@ -5,7 +5,7 @@ use crate::batches::{CropRecipe, batch};
 use crate::checkpoint::State;
 use crate::cohort::CohortRecipe;
 use crate::data::{Data, Origin, Split};
-use crate::losses::{self, Loss};
+use crate::losses::{self, Loss, Positive};
 use crate::pool::{Scan, each_case};
 use crate::score_detector::{self, Scored};
 use crate::start::Start;
@@ -258,17 +258,21 @@ impl Task for Detect<'_> {
         };
         let labels: Vec<i8> = crops.iter().flat_map(|c| c.labels.iter().copied()).collect();
         let anchors = labels.len() / c.batch;
-        let targets: Vec<(usize, [f32; 6])> = crops
+        let positives: Vec<Positive> = crops
             .iter()
             .enumerate()
-            .flat_map(|(n, crop)| crop.offsets.iter().map(move |(i, t)| (n * anchors + i, *t)))
+            .flat_map(|(n, c)| {
+                c.positives.iter().map(move |p| Positive { anchor: n * anchors + p.anchor, ..*p })
+            })
             .collect();
         let infected: Vec<u8> = crops.iter().flat_map(|c| c.infected.iter().copied()).collect();
-        let counts: Vec<u8> = crops.iter().flat_map(|c| c.counts.iter().copied()).collect();
+        let weights: Vec<f32> = crops.iter().flat_map(|c| c.weights.iter().copied()).collect();
+        let objectness = objectness.to_vec()?;
+        let found = losses::objectness(&objectness, &labels, &positives, c.negatives_each, c.negatives_least);
         let parts = [
-            (losses::objectness(&objectness.to_vec()?, &labels, c.negatives_each, c.negatives_least), 1.0),
-            (losses::offsets(&offsets.to_vec()?, &targets), c.offsets_weight),
-            (losses::voxels(&voxels.to_vec()?, &infected, &counts), c.voxel_weight),
+            (found, 1.0),
+            (losses::offsets(&offsets.to_vec()?, &positives), c.offsets_weight),
+            (losses::voxels(&voxels.to_vec()?, &infected, &weights), c.voxel_weight),
         ];
         let total = parts.iter().map(|(l, w)| l.value * w).sum();
         let mut values = vec![total];

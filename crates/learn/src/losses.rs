@@ -25,49 +25,66 @@ pub(crate) struct Loss {
     pub gradient: Vec<f32>,
 }
 
-/// Mean cross-entropy plus 1 - soft Dice over the voxels that count.
+/// Weighted mean cross-entropy plus 1 - soft Dice.
 ///
-/// `targets` are 1 or 0, `counts` says which voxels take part. With no such voxel the loss is 0.
-/// Soft Dice is (2 sum(p t) + 1) / (sum(p) + sum(t) + 1) over the batch.
-pub(crate) fn voxels(logits: &[f32], targets: &[u8], counts: &[u8]) -> Loss {
-    let (mut entropy, mut n) = (0.0f64, 0u64);
+/// `targets` are 1 or 0; a voxel of weight 0 takes no part. With no other the loss is 0. Soft Dice is
+/// (2 sum(w p t) + 1) / (sum(w p) + sum(w t) + 1) over the batch.
+pub(crate) fn voxels(logits: &[f32], targets: &[u8], weights: &[f32]) -> Loss {
+    let (mut entropy, mut n) = (0.0f64, 0.0f64);
     let (mut common, mut sum) = (1.0f64, 1.0f64);
     let probabilities: Vec<f32> = logits.iter().map(|&l| sigmoid(l)).collect();
     for (i, &p) in probabilities.iter().enumerate() {
-        if counts[i] == 0 {
+        let w = f64::from(weights[i]);
+        if w == 0.0 {
             continue;
         }
         let t = f32::from(targets[i]);
-        entropy += cross_entropy(logits[i], t);
-        n += 1;
-        common += 2.0 * f64::from(p * t);
-        sum += f64::from(p + t);
+        entropy += w * cross_entropy(logits[i], t);
+        n += w;
+        common += 2.0 * w * f64::from(p * t);
+        sum += w * f64::from(p + t);
     }
-    if n == 0 {
+    if n == 0.0 {
         return Loss { value: 0.0, gradient: vec![0.0; logits.len()] };
     }
     let (per, c, s2) = (1.0 / n as f32, common as f32, (sum * sum) as f32);
     let gradient = probabilities.iter().enumerate().map(|(i, &p)| {
-        if counts[i] == 0 {
+        if weights[i] == 0.0 {
             return 0.0;
         }
         let t = f32::from(targets[i]);
-        (p - t) * per - (2.0 * t * sum as f32 - c) / s2 * p * (1.0 - p)
+        weights[i] * ((p - t) * per - (2.0 * t * sum as f32 - c) / s2 * p * (1.0 - p))
     });
-    Loss { gradient: gradient.collect(), value: entropy / n as f64 + 1.0 - common / sum }
+    Loss { gradient: gradient.collect(), value: entropy / n + 1.0 - common / sum }
 }
 
 /// Label of an anchor that takes no part.
 pub(crate) const IGNORED: i8 = -1;
 
-/// Objectness: mean cross-entropy of the positive anchors plus that of the hardest negatives.
+/// An anchor that stands for a region.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Positive {
+    /// Its index.
+    pub anchor: usize,
+    /// From it to the region's box.
+    pub offsets: [f32; 6],
+    /// Its share of the region: those of one region add up to 1, so that a small one, which fits few
+    /// anchors, counts as much as a large one.
+    pub weight: f32,
+}
+
+/// Objectness: mean cross-entropy of the regions plus that of the hardest negatives.
 ///
 /// `labels` are 1, 0 or [`IGNORED`]. Of the negatives the `ratio` times as many as positives with
 /// the largest logits count, at least `least` (DSB2017's hard negatives, taken over the batch).
-pub(crate) fn objectness(logits: &[f32], labels: &[i8], ratio: usize, least: usize) -> Loss {
-    let chosen = |label: i8| (0..logits.len()).filter(move |&i| labels[i] == label);
-    let positives: Vec<usize> = chosen(1).collect();
-    let mut negatives: Vec<usize> = chosen(0).collect();
+pub(crate) fn objectness(
+    logits: &[f32],
+    labels: &[i8],
+    positives: &[Positive],
+    ratio: usize,
+    least: usize,
+) -> Loss {
+    let mut negatives: Vec<usize> = (0..logits.len()).filter(|&i| labels[i] == 0).collect();
     let keep = (positives.len() * ratio).max(least).min(negatives.len());
     if keep < negatives.len() {
         let harder = |&a: &usize, &b: &usize| logits[b].total_cmp(&logits[a]).then(a.cmp(&b));
@@ -75,15 +92,21 @@ pub(crate) fn objectness(logits: &[f32], labels: &[i8], ratio: usize, least: usi
         negatives.truncate(keep);
         negatives.sort_unstable();
     }
+    let whole = whole(positives);
+    let regions = positives.iter().map(|p| (p.anchor, 1.0f32, p.weight / whole));
+    let per = 1.0 / negatives.len().max(1) as f32;
     let mut loss = Loss { value: 0.0, gradient: vec![0.0; logits.len()] };
-    for (picked, target) in [(positives, 1.0f32), (negatives, 0.0)] {
-        let per = 1.0 / picked.len().max(1) as f32;
-        for i in picked {
-            loss.value += cross_entropy(logits[i], target) * f64::from(per);
-            loss.gradient[i] = (sigmoid(logits[i]) - target) * per;
-        }
+    for (i, target, share) in regions.chain(negatives.into_iter().map(|i| (i, 0.0, per))) {
+        loss.value += cross_entropy(logits[i], target) * f64::from(share);
+        loss.gradient[i] = (sigmoid(logits[i]) - target) * share;
     }
     loss
+}
+
+/// The weights of all anchors together: the number of regions, or 1 where there is none.
+fn whole(positives: &[Positive]) -> f32 {
+    let sum: f32 = positives.iter().map(|p| p.weight).sum();
+    if sum > 0.0 { sum } else { 1.0 }
 }
 
 /// Where the loss of an offset turns from quadratic to linear. Offsets are parts of an edge and
@@ -91,17 +114,18 @@ pub(crate) fn objectness(logits: &[f32], labels: &[i8], ratio: usize, least: usi
 const BEND: f32 = 0.1;
 
 /// Smooth L1 (Girshick, "Fast R-CNN"), bent at [`BEND`], of the six offsets of each positive
-/// anchor: summed over offsets, averaged over anchors. `targets` holds (anchor, offsets).
-pub(crate) fn offsets(predicted: &[f32], targets: &[(usize, [f32; 6])]) -> Loss {
+/// anchor: summed over offsets, averaged over regions.
+pub(crate) fn offsets(predicted: &[f32], positives: &[Positive]) -> Loss {
     let mut loss = Loss { value: 0.0, gradient: vec![0.0; predicted.len()] };
-    let per = 1.0 / targets.len().max(1) as f32;
-    for (anchor, target) in targets {
-        for (k, &t) in target.iter().enumerate() {
-            let i = 6 * anchor + k;
+    let whole = whole(positives);
+    for p in positives {
+        let share = p.weight / whole;
+        for (k, &t) in p.offsets.iter().enumerate() {
+            let i = 6 * p.anchor + k;
             let d = predicted[i] - t;
             let value = if d.abs() < BEND { 0.5 * d * d / BEND } else { d.abs() - 0.5 * BEND };
-            loss.value += f64::from(value * per);
-            loss.gradient[i] = (d / BEND).clamp(-1.0, 1.0) * per;
+            loss.value += f64::from(value * share);
+            loss.gradient[i] = (d / BEND).clamp(-1.0, 1.0) * share;
         }
     }
     loss
@@ -151,26 +175,42 @@ mod tests {
     #[test]
     fn voxel_gradients_match_finite_differences() {
         let logits = [0.3, -1.2, 2.0, 0.7, -0.4];
-        check(&logits, |l| voxels(l, &[1, 0, 1, 0, 0], &[1, 1, 1, 1, 0]));
+        check(&logits, |l| voxels(l, &[1, 0, 1, 0, 0], &[1.0, 1.0, 2.5, 0.5, 0.0]));
     }
 
     #[test]
     fn voxel_loss_of_even_odds_is_worked_by_hand() {
         // two voxels, p = 1/2 each, one infected: ln 2 + 1 - (2 * 1/2 + 1) / (1 + 1 + 1)
-        let loss = voxels(&[0.0, 0.0], &[1, 0], &[1, 1]);
+        let loss = voxels(&[0.0, 0.0], &[1, 0], &[1.0, 1.0]);
         assert!((loss.value - (2f64.ln() + 1.0 - 2.0 / 3.0)).abs() < 1e-6);
-        assert_eq!(voxels(&[1.0], &[1], &[0]).value, 0.0);
+        assert_eq!(voxels(&[1.0], &[1], &[0.0]).value, 0.0);
+        // An infected voxel of weight 3: ln 2 + 1 - (2 * 3/2 + 1) / (2 + 3 + 1)
+        let loss = voxels(&[0.0, 0.0], &[1, 0], &[3.0, 1.0]);
+        assert!((loss.value - (2f64.ln() + 1.0 - 4.0 / 6.0)).abs() < 1e-6);
     }
 
     #[test]
     fn only_the_hardest_negatives_count() {
         let logits = [2.0, -3.0, 0.5, -0.5, 1.5];
         let labels = [1, 0, 0, 0, IGNORED];
-        let loss = objectness(&logits, &labels, 1, 1);
+        let positives = [Positive { anchor: 0, offsets: [0.0; 6], weight: 1.0 }];
+        let loss = objectness(&logits, &labels, &positives, 1, 1);
         assert!(loss.gradient[2] > 0.0 && loss.gradient[1] == 0.0 && loss.gradient[4] == 0.0);
-        check(&logits, |l| objectness(l, &labels, 2, 1));
-        let none = objectness(&[0.0], &[0], 3, 4);
+        check(&logits, |l| objectness(l, &labels, &positives, 2, 1));
+        let none = objectness(&[0.0], &[0], &[], 3, 4);
         assert!((none.value - 2f64.ln()).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_region_counts_once_however_many_anchors_it_has() {
+        // Two anchors of one region and one of another, all with ln 2 but the last.
+        let of = |anchor, weight| Positive { anchor, offsets: [0.0; 6], weight };
+        let positives = [of(0, 0.5), of(1, 0.5), of(2, 1.0)];
+        let logits = [0.0, 0.0, 3.0];
+        let loss = objectness(&logits, &[1; 3], &positives, 3, 0);
+        let surprise = f64::from((-3.0f32).exp().ln_1p());
+        assert!((loss.value - (2f64.ln() + surprise) / 2.0).abs() < 1e-6, "{loss:?}");
+        check(&logits, |l| objectness(l, &[1; 3], &positives, 3, 0));
     }
 
     #[test]
@@ -178,7 +218,7 @@ mod tests {
         let mut predicted = [0.0f32; 12];
         predicted[6] = 0.05;
         predicted[7] = -3.0;
-        let targets = [(1, [0.0; 6])];
+        let targets = [Positive { anchor: 1, offsets: [0.0; 6], weight: 1.0 }];
         let loss = offsets(&predicted, &targets);
         assert!((loss.value - (0.5 * 0.05 * 0.5 + 2.95)).abs() < 1e-6);
         check(&predicted, |p| offsets(p, &targets));
