@@ -15,6 +15,8 @@ const PARTS: usize = 16;
 const SUMS: usize = 1 << 19;
 /// Rows of the weight matrix that one job holds, a multiple of a tile's twelve.
 const PIECE: usize = 96;
+/// Output channels whose sums are put in their places together: a line of the cache.
+const TOGETHER: usize = 16;
 /// Floats of input and gradient that are gone through at once: a share of the second-level cache.
 const NEAR: usize = 1 << 14;
 
@@ -39,10 +41,14 @@ pub(crate) fn weight_gradient(
     let g = if lanes == ys.c { Cow::Borrowed(gy) } else { widen(gy, ys.c, lanes).into() };
     let job = Layer { x, xs, conv, ys, g: &g, lanes };
     let sums = job.run(isa);
-    gw.par_chunks_mut(conv.c_in * taps).enumerate().for_each(|(o, gw)| {
-        for (k, gw) in gw.iter_mut().enumerate() {
-            let (i, t) = (k / taps, k % taps);
-            *gw = sums[(t * conv.c_in + i) * job.lanes + o];
+    // The sums lie by tap, input, output channel, the weights by output, input channel, tap. One output channel
+    // after the other, each float would come from a page of its own.
+    let row = conv.c_in * taps;
+    gw.par_chunks_mut(TOGETHER * row).enumerate().for_each(|(block, gw)| {
+        for (k, sums) in sums.chunks_exact(lanes).enumerate() {
+            let (tap, input) = (k / conv.c_in, k % conv.c_in);
+            let to = gw[input * taps + tap..].iter_mut().step_by(row);
+            to.zip(&sums[block * TOGETHER..]).for_each(|(to, sum)| *to = *sum);
         }
     });
     if let Some(gbias) = gbias {
@@ -99,13 +105,15 @@ impl Layer<'_> {
         if self.ys.is_empty() {
             return vec![0.0; len];
         }
-        let parts = match SUMS / len.max(1) {
+        let mut parts = match SUMS / len.max(1) {
             PARTS.. => self.parts(isa, len),
             few => self.shared_parts(isa, len, few.max(1)),
-        };
-        let mut total = vec![0.0f32; len];
-        total.par_chunks_mut(4096).enumerate().for_each(|(i, total)| {
-            for part in &parts {
+        }
+        .into_iter();
+        let mut total = parts.next().unwrap_or_else(|| vec![0.0; len]);
+        let others = parts.as_slice();
+        total.par_chunks_mut(4096).enumerate().filter(|_| !others.is_empty()).for_each(|(i, total)| {
+            for part in others {
                 total.iter_mut().zip(&part[i * 4096..]).for_each(|(t, v)| *t += v);
             }
         });
