@@ -357,7 +357,7 @@ pub struct TrainClassifier {
 pub enum Preset {
     /// A twelfth of the cases on coarse rasters, less than five minutes on two cores: learns little
     Quick,
-    /// The paper's sizes, more than a day on two cores, in stages of less than two hours
+    /// The paper's sizes, more than a day on two cores, training in stages of less than two hours
     Full,
 }
 

@@ -112,7 +112,7 @@ impl Layer<'_> {
         .into_iter();
         let mut total = parts.next().unwrap_or_else(|| vec![0.0; len]);
         let others = parts.as_slice();
-        total.par_chunks_mut(4096).enumerate().filter(|_| !others.is_empty()).for_each(|(i, total)| {
+        total.par_chunks_mut(4096).enumerate().for_each(|(i, total)| {
             for part in others {
                 total.iter_mut().zip(&part[i * 4096..]).for_each(|(t, v)| *t += v);
             }

@@ -38,18 +38,13 @@ pub struct SeedComparison {
 
 impl Training {
     fn new(network: &str, number: usize, seen: &[&Seen], names: &Names) -> Self {
-        let table = |classes: &[String], answers: &mut dyn Iterator<Item = (usize, &str)>| {
-            let mut table = Confusion::new(classes);
-            answers.for_each(|(truth, answer)| _ = table.add(&classes[truth], answer));
-            table
-        };
         let items = |pick: fn(&Seen) -> &Answers| {
-            let mut all = seen.iter().flat_map(|s| pick(s)).map(|(truth, answer)| (*truth, answer.as_str()));
-            table(&names.regions, &mut all)
+            let all = seen.iter().flat_map(|s| pick(s)).map(|(truth, answer)| (*truth, answer.as_str()));
+            confusion(&names.regions, all)
         };
         let cases = |profile: usize| {
-            let mut all = seen.iter().map(|s| (s.case[profile].truth, s.case[profile].answer.as_str()));
-            table(&names.cases, &mut all).accuracy().0
+            let all = seen.iter().map(|s| &s.case[profile]).map(|c| (c.truth, c.answer.as_str()));
+            confusion(&names.cases, all).accuracy().0
         };
         let (patches, regions) = (items(|s| &s.patches), items(|s| &s.regions));
         Self {
@@ -129,6 +124,12 @@ impl SeedComparison {
             self.deviation,
         )
     }
+}
+
+fn confusion<'a>(classes: &[String], answers: impl Iterator<Item = (usize, &'a str)>) -> Confusion {
+    let mut confusion = Confusion::new(classes);
+    answers.for_each(|(truth, answer)| _ = confusion.add(&classes[truth], answer));
+    confusion
 }
 
 /// Mean and the standard deviation of a sample.
