@@ -6,7 +6,7 @@ use crate::airway::Airway;
 use crate::cavity::Cavity;
 use crate::coarse::Coarse;
 use crate::judge::count;
-use pleura_volume::{Connectivity, Mask, Structuring, VoxelBox, connected_components, dilate, erode};
+use pleura_volume::{Connectivity, Mask, Structuring, Volume, VoxelBox, connected_components, dilate, erode};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -16,6 +16,12 @@ pub(crate) const TISSUE_HU: Range<i16> = -300..130;
 const BRONCHUS_HU: i16 = -160;
 /// Every piece of gas is darker than this somewhere, HU; noise in fat is not.
 const GAS_HU: i16 = -220;
+/// Airless lung, its bronchi's blurred edges too, is mostly brighter than this, HU; fat is mostly not.
+const FAT_HU: i16 = -85;
+/// Gas that has mostly fat around it, as far as this, is noise, mm.
+const ABOUT_GAS_MM: f64 = 6.0;
+/// Smaller pieces of gas may be noise, ml.
+const PIECE_ML: f64 = 0.064;
 /// Pieces of gas larger than this that are somewhere wider than a bronchus are bowel, ml and mm.
 const BOWEL_ML: f64 = 3.0;
 const BRONCHUS_MM: f64 = 8.0;
@@ -196,16 +202,27 @@ fn bronchi(coarse: &Coarse, air: &Air, lungs: &Mask, blocked: &[&Mask], airway: 
     };
     let dark = (0..lungs.data.len()).into_par_iter().map(|i| u8::from(is_dark(i))).collect();
     let dark = coarse.mask(dark);
-    let pieces = connected_components(&dark, Connectivity::TwentySix);
+    // Face to face: what noise strews hangs together over edges and corners.
+    let pieces = connected_components(&dark, Connectivity::Six);
+    let least = (PIECE_ML / coarse.voxel_ml()).round() as u64;
     let most = (BOWEL_ML / coarse.voxel_ml()) as usize;
     let labelled = || pieces.labels.data.par_iter().enumerate().filter(|&(_, &l)| l > 0);
     let wide = labelled().filter(|&(i, &l)| pieces.sizes[l as usize] > most && fills(&dark, i, narrow));
     let wide: Vec<u32> = wide.map(|(_, &l)| l).collect();
     let mut bronchus = vec![false; pieces.sizes.len()];
     let gas: Vec<u32> = labelled().filter(|&(i, _)| coarse.hu.data[i] < GAS_HU).map(|(_, &l)| l).collect();
-    gas.into_iter().for_each(|l| bronchus[l as usize] = true);
+    gas.into_iter().for_each(|l| bronchus[l as usize] = pieces.sizes[l as usize] as u64 >= least);
     wide.into_iter().for_each(|l| bronchus[l as usize] = false);
-    labelled().filter(|&(_, &l)| bronchus[l as usize]).map(|(i, _)| i).collect()
+    // Sharp kernels and streaks make fat as dark as a narrow bronchus, here and there.
+    let about = reach(ABOUT_GAS_MM);
+    let in_tissue = |i: usize| airless_surplus(&coarse.hu, i, about) > 0;
+    labelled().filter(|&(i, &l)| bronchus[l as usize] && in_tissue(i)).map(|(i, _)| i).collect()
+}
+
+/// How many more voxels around the `i`-th are airless tissue than fat; gas is neither.
+fn airless_surplus(hu: &Volume<i16>, i: usize, reach: [usize; 3]) -> i64 {
+    let tissue = around(hu.size(), i, reach).flat_map(|row| &hu.data[row]).filter(|&&v| v >= BRONCHUS_HU);
+    tissue.map(|&v| if v > FAT_HU { 1 } else { -1 }).sum()
 }
 
 /// Whether all voxels in the box of `reach` voxels around the `i`-th are in the mask.

@@ -70,6 +70,33 @@ fn chest() -> Volume<i16> {
     Volume { geometry, data }
 }
 
+fn in_right_base(p: [f64; 3]) -> bool {
+    in_right(p) && p[2] < -20.0
+}
+
+/// The chest with another lower part of the right lung.
+fn with_base(hu: impl Fn(usize, [f64; 3]) -> i16) -> Volume<i16> {
+    let mut v = chest();
+    for i in 0..v.data.len() {
+        if in_right_base(place(i)) {
+            v.data[i] = hu(i, place(i));
+        }
+    }
+    v
+}
+
+/// About a standard normal, the same for the same voxel: the sum of twelve even numbers (SplitMix64).
+fn noise(i: usize) -> f64 {
+    let even = |k: usize| {
+        let mut z = (12 * i + k) as u64;
+        z = z.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64 - 0.5
+    };
+    (0..12).map(even).sum()
+}
+
 fn lungs_of(v: &Volume<i16>) -> Lungs {
     find(v, &LungOptions::default(), &NoProgress).unwrap()
 }
@@ -96,6 +123,22 @@ fn lungs_are_found_and_told_apart_and_nothing_else_is() {
     assert!(share(&lungs, None, |p| in_heart(p) && !in_right(p)) < 0.06);
     let stray = |p| !in_right(p) && !in_left(p) && !in_heart(p);
     assert!(share(&lungs, None, stray) < 0.01);
+}
+
+#[test]
+fn an_airless_base_with_air_in_its_bronchi_is_lung() {
+    let bronchus = |p: [f64; 3]| (p[0].rem_euclid(18.0) - 9.0).hypot(p[1].rem_euclid(18.0) - 9.0) < 3.0;
+    let base = with_base(|_, p| if bronchus(p) { -280 } else { 40 });
+    let found = share(&lungs_of(&base), Some(RIGHT), in_right_base);
+    assert!(found > 0.8, "{found}");
+}
+
+/// Sharp kernels make it so dark here and there that it once passed for lung with bronchi.
+#[test]
+fn noisy_fat_is_no_airless_lung() {
+    let fat = with_base(|i, _| (-100.0 + 40.0 * noise(i)) as i16);
+    let found = share(&lungs_of(&fat), None, in_right_base);
+    assert!(found < 0.1, "{found}");
 }
 
 #[test]
