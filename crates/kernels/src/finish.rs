@@ -17,13 +17,22 @@ pub enum Act<'a> {
     PRelu(&'a [f32]),
 }
 
+/// What a sum is added to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Residual<'a> {
+    /// An array as large as the result.
+    Array(&'a [f32]),
+    /// What stands where the result is to be: no array is needed for both.
+    InPlace,
+}
+
 /// The end of a layer: `act(sum + bias)`, or with a residual `(r, scale)` `act(r + scale * (sum + bias))`.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Finish<'a> {
     /// Added, one value a channel.
     pub bias: Option<&'a [f32]>,
-    /// An array as large as the result, and the factor of what is added to it.
-    pub residual: Option<(&'a [f32], f32)>,
+    /// What the sum is added to, and the sum's factor.
+    pub residual: Option<(Residual<'a>, f32)>,
     /// The activation.
     pub act: Act<'a>,
 }
@@ -40,7 +49,7 @@ impl<'a> Finish<'a> {
             out[..ys.c].copy_from_slice(values);
             out
         };
-        if let Some((residual, _)) = self.residual {
+        if let Some((Residual::Array(residual), _)) = self.residual {
             assert_eq!(residual.len(), ys.len(), "the residual does not fit the result");
         }
         let (rectified, slope) = match self.act {
@@ -56,7 +65,7 @@ impl<'a> Finish<'a> {
 /// A checked [`Finish`] with room for whole vectors.
 pub(crate) struct Ending<'a> {
     bias: Vec<f32>,
-    residual: Option<(&'a [f32], f32)>,
+    residual: Option<(Residual<'a>, f32)>,
     rectified: bool,
     slope: Option<Vec<f32>>,
     shape: Shape,
@@ -124,20 +133,25 @@ impl Store for Results<'_> {
     unsafe fn put<V: Vector>(&self, position: usize, lane: usize, sum: V) {
         let channel = self.first + lane;
         let at = self.at + position * self.step + channel;
+        let held = self.ending.residual.map(|(residual, _)| match residual {
+            Residual::Array(values) => values.as_ptr(),
+            Residual::InPlace => self.y.to.cast_const(),
+        });
         // SAFETY: `check` saw to it that the channels there are lie within the result, which is as
-        // long as the residual; bias and slopes are long enough for every lane.
+        // long as the residual; bias and slopes are long enough for every lane. What stands in place
+        // is read before it is written over, and each sum is put once.
         unsafe {
             if channel + V::LANES <= self.ending.shape.c {
                 let mut residual = V::splat(0.0);
-                if let Some((values, _)) = self.ending.residual {
-                    residual = V::load(values.as_ptr().add(at));
+                if let Some(held) = held {
+                    residual = V::load(held.add(at));
                 }
                 self.ending.of(sum, channel, residual).store(self.y.to.add(at));
             } else if channel < self.ending.shape.c {
                 let n = self.ending.shape.c - channel;
                 let mut residual = V::splat(0.0);
-                if let Some((values, _)) = self.ending.residual {
-                    residual = V::load_first(values.as_ptr().add(at), n);
+                if let Some(held) = held {
+                    residual = V::load_first(held.add(at), n);
                 }
                 self.ending.of(sum, channel, residual).store_first(self.y.to.add(at), n);
             }

@@ -1,7 +1,7 @@
 //! Every kernel against the plainest loop in double precision, on every instruction set that this
 //! machine has; every gradient as the transpose of its forward pass.
 
-use pleura_kernels::{Act, Conv, Finish, Isa, Linear, MaxPool, Method, Shape, UpConv};
+use pleura_kernels::{Act, Conv, Finish, Isa, Linear, MaxPool, Method, Residual, Shape, UpConv};
 use proptest::prelude::*;
 
 /// Values in -1..1 that repeat for the same seed.
@@ -71,8 +71,13 @@ fn check(conv: Conv, xs: Shape, seed: u64) {
         let mut y = vec![f32::NAN; ys.len()];
         conv.forward(isa, &x, xs, &packed, &Finish::default(), &mut y);
         close(&y, &sum);
-        let finish = Finish { bias: Some(&bias), residual: Some((&r, 0.25)), act: Act::Relu };
+        let finish =
+            Finish { bias: Some(&bias), residual: Some((Residual::Array(&r), 0.25)), act: Act::Relu };
         conv.forward(isa, &x, xs, &packed, &finish, &mut y);
+        let mut in_place = r.clone();
+        let own = Finish { residual: Some((Residual::InPlace, 0.25)), ..finish };
+        conv.forward(isa, &x, xs, &packed, &own, &mut in_place);
+        assert!(y == in_place, "the same bits");
         close(&y, &(0..y.len()).map(|i| residual(i).max(0.0)).collect::<Vec<_>>());
         let finish = Finish { bias: Some(&bias), residual: None, act: Act::PRelu(&slope) };
         conv.forward(isa, &x, xs, &packed, &finish, &mut y);

@@ -4,6 +4,7 @@ use crate::fold::{Step, steps};
 use crate::ops::{self, Ready};
 use crate::plan::{Plan, in_place};
 use crate::{NetSpec, NetsError, Result, Shape, Source, Tensor, Weights};
+use pleura_kernels::Residual;
 use rayon::prelude::*;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -246,8 +247,9 @@ impl Executor {
             Source::Layer(l) => shapes[l],
         };
         let own = plan.slot[step.value];
-        // An elementwise step that has its input's buffer works on it in place.
-        let overwrites = in_place(step).is_some_and(|l| plan.slot[l] == own);
+        // A step that has its input's or its residual's buffer works on it in place.
+        let shares = in_place(step).is_some_and(|l| plan.slot[l] == own);
+        let overwrites = shares && step.residual.is_none();
         let mut y = std::mem::take(&mut slots[own]);
         let len = n * shapes[step.value].len();
         if y.len() < len {
@@ -269,7 +271,10 @@ impl Executor {
         if overwrites {
             inputs.insert(0, (&[], shapes[step.value]));
         }
-        let residual = step.residual.as_ref().map(|r| value(r).0);
+        let residual = step.residual.as_ref().map(|r| match shares {
+            true => Residual::InPlace,
+            false => Residual::Array(value(r).0),
+        });
         self.ready[s]
             .run(&ops::Call { inputs: &inputs, residual, relu: step.relu, overwrites }, &mut y[..len]);
         slots[own] = y;

@@ -2,15 +2,15 @@
 
 use crate::Shape;
 use crate::fold::{Step, Work};
-use pleura_kernels::{self as kernels, Act, Finish, Isa, Packed, PackedUp};
+use pleura_kernels::{self as kernels, Act, Finish, Isa, Packed, PackedUp, Residual};
 use rayon::prelude::*;
 
 /// What one step reads.
 pub(crate) struct Call<'a> {
     pub(crate) inputs: &'a [(&'a [f32], Shape)],
-    pub(crate) residual: Option<&'a [f32]>,
+    pub(crate) residual: Option<Residual<'a>>,
     pub(crate) relu: bool,
-    /// The first input is what the result's buffer holds already.
+    /// The first input of an elementwise step is what the result's buffer holds already.
     pub(crate) overwrites: bool,
 }
 

@@ -53,8 +53,12 @@ impl Plan {
     }
 }
 
-/// The layer whose buffer an elementwise step may overwrite with its result.
+/// The layer whose buffer a step may overwrite with its result: an elementwise step its first input, a
+/// convolution its residual.
 pub(crate) fn in_place(step: &Step) -> Option<usize> {
+    if let Some(Source::Layer(l)) = step.residual {
+        return (!step.inputs.contains(&Source::Layer(l))).then_some(l);
+    }
     match (&step.work, step.inputs.first()) {
         (Work::Affine { .. } | Work::Relu | Work::PRelu(_) | Work::Add { .. }, Some(Source::Layer(l)))
             if step.inputs.get(1) != step.inputs.first() =>
@@ -73,19 +77,32 @@ fn layers(step: &Step) -> impl Iterator<Item = usize> + '_ {
     })
 }
 
+/// The steps that `outputs` need. Of what a step reads the longest chain is computed first: while it is, the
+/// ends of the shorter ones need not be kept.
 fn needed(steps: &[Step], layer_count: usize, outputs: &[usize]) -> Vec<usize> {
-    let mut wanted = vec![false; layer_count];
-    for &o in outputs {
-        wanted[o] = true;
+    let (mut maker, mut depth) = (vec![usize::MAX; layer_count], vec![0usize; layer_count]);
+    for (i, step) in steps.iter().enumerate() {
+        maker[step.value] = i;
+        depth[step.value] = 1 + layers(step).map(|l| depth[l]).max().unwrap_or(0);
     }
     let mut order = Vec::new();
-    for (i, step) in steps.iter().enumerate().rev() {
-        if wanted[step.value] {
-            order.push(i);
-            layers(step).for_each(|l| wanted[l] = true);
+    let mut placed = vec![false; steps.len()];
+    // A step is met twice: to have what it reads computed, and then to be computed itself.
+    let mut waiting: Vec<(usize, bool)> = outputs.iter().rev().map(|&o| (maker[o], false)).collect();
+    while let Some((s, ready)) = waiting.pop() {
+        if placed[s] {
+            continue;
         }
+        if ready {
+            placed[s] = true;
+            order.push(s);
+            continue;
+        }
+        waiting.push((s, true));
+        let mut reads: Vec<usize> = layers(&steps[s]).collect();
+        reads.sort_by_key(|&l| depth[l]);
+        waiting.extend(reads.into_iter().map(|l| (maker[l], false)));
     }
-    order.reverse();
     order
 }
 
