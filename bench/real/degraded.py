@@ -5,7 +5,7 @@
 
 PLEURA is the program; SCAN a folder with one DICOM series or a volume file, whose name is that of the
 case. Writes each scan smoothed, sharpened, with more noise, in thick or fewer slices, with HU shifted and
-with denser lungs into OUT, screens all, and prints one line of CSV a variant: volumes of the lungs, share
+with denser lungs (air lifted a little, too) into OUT, screens all, and prints one line of CSV a variant: volumes of the lungs, share
 of each that is marked, regions called infected on each side, verdict. Needs numpy, scipy and SimpleITK.
 """
 
@@ -19,7 +19,7 @@ import numpy as np
 import SimpleITK as sitk
 from scipy.ndimage import gaussian_filter
 
-OUTSIDE = -1500  # padding beyond the field of view stays as it is, HU
+AIR = -1024  # padding beyond the field of view becomes air, HU
 
 
 def load(path):
@@ -34,7 +34,6 @@ def variants(hu, spacing):
     """Name, HU and how many slices each one stands for. Distances in mm, in the plane."""
     dx, dy, dz = spacing
     blurred = lambda mm: gaussian_filter(hu, (0, mm / dy, mm / dx))
-    shifted = lambda by: np.where(hu > OUTSIDE, hu + by, hu)
     yield "as it is", hu, 1
     for mm in (0.7, 1.2):
         yield f"smoothed {mm} mm", blurred(mm), 1
@@ -50,7 +49,7 @@ def variants(hu, spacing):
     n = max(1, round(6 / dz))
     yield "a slice every 6 mm", hu[::n], n
     for by in (-30, 30):
-        yield f"{by:+} HU", shifted(by), 1
+        yield f"{by:+} HU", hu + by, 1
     for by in (50, 100):
         yield f"lungs {by} HU denser", hu + by * np.exp(-(((hu + 850) / 250) ** 2)), 1
 
@@ -70,9 +69,9 @@ def row(case, name, report):
 def main(pleura, out, *scans):
     table = None
     for scan in map(pathlib.Path, scans):
-        case, image = scan.name.split(".")[0], load(scan)
+        case, image = scan.name.removesuffix(".gz").removesuffix(".nii"), load(scan)
         hu, spacing = sitk.GetArrayFromImage(image).astype(np.float32), image.GetSpacing()
-        for name, data, thick in variants(hu, spacing):
+        for name, data, thick in variants(np.maximum(hu, AIR), spacing):
             folder = pathlib.Path(out) / name.replace(" ", "-") / case
             folder.mkdir(parents=True, exist_ok=True)
             volume = sitk.GetImageFromArray(np.clip(np.rint(data), -2048, 3071).astype(np.int16))

@@ -77,7 +77,7 @@ fn check(conv: Conv, xs: Shape, seed: u64) {
         let mut in_place = r.clone();
         let own = Finish { residual: Some((Residual::InPlace, 0.25)), ..finish };
         conv.forward(isa, &x, xs, &packed, &own, &mut in_place);
-        assert!(y == in_place, "the same bits");
+        assert_eq!(y, in_place);
         close(&y, &(0..y.len()).map(|i| residual(i).max(0.0)).collect::<Vec<_>>());
         let finish = Finish { bias: Some(&bias), residual: None, act: Act::PRelu(&slope) };
         conv.forward(isa, &x, xs, &packed, &finish, &mut y);

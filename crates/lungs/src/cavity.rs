@@ -307,8 +307,10 @@ impl Cavity {
                 let above = (i / DIRECTIONS) as f64 > self.top;
                 // Where lung reaches the wall, what lies far outside is a shoulder blade or an arm.
                 let beyond = own[i] >= CONTACT as f32 * expected[i] && inner > RIB_MOST * expected[i];
+                // Where no lung shows at all, bones are all there is.
+                let most = if expected[i] > 0.0 { WALL_MOST * expected[i] } else { f32::INFINITY };
                 let wall = if inner.is_finite() && !above && !beyond {
-                    if own[i] > inner - AT_WALL_MM { own[i] } else { inner.min(WALL_MOST * expected[i]) }
+                    if own[i] > inner - AT_WALL_MM { own[i] } else { inner.min(most) }
                 } else if own[i] >= CONTACT as f32 * expected[i] {
                     own[i].max(other[i].min(1.1 * own[i]))
                 } else if reach >= CONTACT as f32 * expected[i] {
