@@ -58,9 +58,12 @@ pub fn delong(first: &[f64], second: &[f64], positive: &[bool]) -> DeLong {
         share(first).iter().zip(share(second)).map(|(a, b)| a - b).collect()
     };
     let error = |d: Vec<f64>| variance(&d) / d.len() as f64;
-    let z = (areas[0] - areas[1]) / (error(difference(true)) + error(difference(false))).sqrt();
-    let alike = areas[0] == areas[1];
-    DeLong { auc: areas, z, p: if alike { 1.0 } else { libm::erfc(z.abs() / std::f64::consts::SQRT_2) } }
+    // Scores that rank all cases alike have no error by which to divide.
+    let z = match areas[0] - areas[1] {
+        0.0 => 0.0,
+        apart => apart / (error(difference(true)) + error(difference(false))).sqrt(),
+    };
+    DeLong { auc: areas, z, p: libm::erfc(z.abs() / std::f64::consts::SQRT_2) }
 }
 
 /// Unbiased.
@@ -91,5 +94,7 @@ mod tests {
         let positive = [true, true, false, false];
         let found = delong(&[3.0, 1.0, 2.0, 0.0], &[2.0, 4.0, 1.0, 3.0], &positive);
         assert_eq!((found.auc, found.p), ([0.75, 0.75], 1.0));
+        let same = delong(&[3.0, 1.0, 2.0, 0.0], &[3.0, 1.0, 2.0, 0.0], &positive);
+        assert_eq!((same.z, same.p), (0.0, 1.0));
     }
 }
