@@ -24,9 +24,6 @@ const WALL_BLUR_MM: f32 = 2.0;
 const CONTACT: f64 = 0.75;
 /// Ribs are not expected this far beyond the expected radius.
 const RIB_MOST: f32 = 1.15;
-/// No wall lies beyond this share of the expected radius: at the height of the apex the nearest bone may
-/// be an arm's.
-const WALL_MOST: f32 = 1.3;
 /// Lung this close to the wall touches it, mm.
 const AT_WALL_MM: f32 = 4.0;
 /// Half the width of spine and mediastinum above the heart, mm.
@@ -307,10 +304,8 @@ impl Cavity {
                 let above = (i / DIRECTIONS) as f64 > self.top;
                 // Where lung reaches the wall, what lies far outside is a shoulder blade or an arm.
                 let beyond = own[i] >= CONTACT as f32 * expected[i] && inner > RIB_MOST * expected[i];
-                // Where no lung shows at all, bones are all there is.
-                let most = if expected[i] > 0.0 { WALL_MOST * expected[i] } else { f32::INFINITY };
                 let wall = if inner.is_finite() && !above && !beyond {
-                    if own[i] > inner - AT_WALL_MM { own[i] } else { inner.min(most) }
+                    if own[i] > inner - AT_WALL_MM { own[i] } else { inner }
                 } else if own[i] >= CONTACT as f32 * expected[i] {
                     own[i].max(other[i].min(1.1 * own[i]))
                 } else if reach >= CONTACT as f32 * expected[i] {
