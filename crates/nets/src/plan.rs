@@ -87,11 +87,10 @@ fn needed(steps: &[Step], layer_count: usize, outputs: &[usize]) -> Vec<usize> {
     }
     let mut order = Vec::new();
     let mut placed = vec![false; steps.len()];
-    // A step is met twice: to have what it reads computed, and then to be computed itself.
-    // In the order of the layers, whatever the caller's: what a run holds is told for all outputs at once.
-    let mut last_first = outputs.to_vec();
-    last_first.sort_unstable_by(|a, b| b.cmp(a));
-    let mut waiting: Vec<(usize, bool)> = last_first.into_iter().map(|o| (maker[o], false)).collect();
+    // A step is met twice: to have what it reads computed, and then to be computed itself. The last one is
+    // met first. Outputs come in the order of the layers, whatever the caller's: so a run holds what was told.
+    let mut waiting: Vec<(usize, bool)> = outputs.iter().map(|&o| (maker[o], false)).collect();
+    waiting.sort_unstable_by(|a, b| b.cmp(a));
     while let Some((s, ready)) = waiting.pop() {
         if placed[s] {
             continue;
