@@ -24,6 +24,9 @@ const WALL_BLUR_MM: f32 = 2.0;
 const CONTACT: f64 = 0.75;
 /// Ribs are not expected this far beyond the expected radius.
 const RIB_MOST: f32 = 1.15;
+/// Bones beyond this share of it are no ribs where both lungs reach alike far, the one this share of the other.
+const SHOULDER: f32 = 1.3;
+const ALIKE: f32 = 0.85;
 /// Lung this close to the wall touches it, mm.
 const AT_WALL_MM: f32 = 4.0;
 /// Half the width of spine and mediastinum above the heart, mm.
@@ -297,6 +300,8 @@ impl Cavity {
             (0..own.len()).filter(touches).filter(|&i| is_lateral(i)).map(|i| own[i] / other[i]).collect();
         ratios.sort_by(f32::total_cmp);
         let scale = ratios.get(ratios.len() / 2).map_or(1.0, |r| r.clamp(0.85, 1.18));
+        // Where both lungs narrow towards the apex, far bones are those of the shoulder.
+        let alike = |a: f32, b: f32| a.min(b) > 0.0 && a.min(b) >= ALIKE * a.max(b);
         let wall: Vec<f32> = (0..own.len())
             .map(|i| {
                 let reach = own[i].max(other[i]);
@@ -304,7 +309,10 @@ impl Cavity {
                 let above = (i / DIRECTIONS) as f64 > self.top;
                 // Where lung reaches the wall, what lies far outside is a shoulder blade or an arm.
                 let beyond = own[i] >= CONTACT as f32 * expected[i] && inner > RIB_MOST * expected[i];
-                let wall = if inner.is_finite() && !above && !beyond {
+                let shoulder = inner.is_finite() && inner > SHOULDER * expected[i];
+                let wall = if shoulder && alike(own[i], scale * other[i]) {
+                    own[i].max(scale * other[i])
+                } else if inner.is_finite() && !above && !beyond {
                     if own[i] > inner - AT_WALL_MM { own[i] } else { inner }
                 } else if own[i] >= CONTACT as f32 * expected[i] {
                     own[i].max(other[i].min(1.1 * own[i]))

@@ -143,6 +143,30 @@ fn noisy_fat_is_no_airless_lung() {
     assert!(found < 0.1, "{found}");
 }
 
+/// Streaks of dark noise between the muscles of a shoulder, whose bone lies far out, once made 150 ml of it lung.
+#[test]
+fn a_shoulder_with_streaks_is_no_airless_lung() {
+    let mut v = chest();
+    for i in 0..v.data.len() {
+        let p = place(i);
+        // In front both lungs are narrow there, behind they are as wide as below.
+        let narrowed = p[0].abs() > 58.0 && p[1] < 10.0 && p[2] > 40.0 && (in_right(p) || in_left(p));
+        let flesh = (p[0] / 175.0).powi(2) + (p[1] / 110.0).powi(2) <= 1.0 && v.data[i] == -1000;
+        let bone = (-156.0..-146.0).contains(&p[0]) && (-45.0..10.0).contains(&p[1]) && p[2] > 30.0;
+        let streak = (-130.0..-80.0).contains(&p[0]) && (p[1].abs() - 14.0).hypot(p[2] - 70.0) < 3.0;
+        if narrowed || flesh && !in_stomach(p) {
+            v.data[i] = 40;
+        }
+        if v.data[i] == 40 && (bone || streak) {
+            v.data[i] = if bone { 600 } else { -300 };
+        }
+    }
+    let is_shoulder =
+        |p: [f64; 3]| p[0] < -80.0 && (-30.0..0.0).contains(&p[1]) && (50.0..90.0).contains(&p[2]);
+    let found = share(&lungs_of(&v), None, is_shoulder);
+    assert!(found < 0.01, "{found}");
+}
+
 #[test]
 fn volumes_are_those_of_the_ellipsoids() {
     let [right, left] = volumes_ml(&lungs_of(&chest()).mask);
