@@ -1,7 +1,7 @@
 //! What happens to a sum before it is stored, and where it goes.
 
 use crate::Shape;
-use crate::isa::Vector;
+use crate::isa::{self, Vector};
 use crate::tile::Store;
 use std::marker::PhantomData;
 
@@ -36,6 +36,9 @@ pub struct Finish<'a> {
     /// The activation.
     pub act: Act<'a>,
 }
+
+/// Floats of a line of the caches.
+const LINE: usize = 16;
 
 /// Channels beyond the last that a panel may reach.
 const SPARE: usize = 32;
@@ -98,6 +101,16 @@ impl<'a> Shared<'a> {
     pub unsafe fn results(self, ending: &'a Ending<'a>, at: usize, step: usize, first: usize) -> Results<'a> {
         assert_eq!(self.len, ending.shape.len(), "the result does not fit its shape");
         Results { y: self, ending, at, step, first }
+    }
+
+    /// Asks for the `width` values at each of some rows and columns of places, `steps` apart, from `at` on, so that they
+    /// are near when they are written. A hint: nothing is read.
+    pub fn fetch(self, at: usize, width: usize, steps: [usize; 2], [rows, columns]: [usize; 2]) {
+        for (r, c) in (0..rows).flat_map(|r| (0..columns).map(move |c| (r, c))) {
+            for lane in (0..width).step_by(LINE) {
+                isa::fetch(self.to.wrapping_add(at + r * steps[0] + c * steps[1] + lane));
+            }
+        }
     }
 
     /// The values `at..at + len`.

@@ -110,49 +110,76 @@ impl<S: Store> Product<'_, S> {
     /// As [`Job::run`], for `B` vectors from `lane` on.
     #[inline(always)]
     unsafe fn columns<V: Vector, const B: usize>(&self, lane: usize) {
+        let step = self.taps.first().map_or(0, |t| t.step);
+        // A step known beforehand needs no arithmetic of addresses, which would take ports from the products where
+        // a vector is as wide as two of them.
+        let known = V::REGISTERS > 16 && self.taps.iter().all(|t| t.step == step);
+        // SAFETY: the caller's promise; the steps are those of the taps.
+        unsafe {
+            match step {
+                8 if known => self.rows::<V, B, 8>(lane),
+                16 if known => self.rows::<V, B, 16>(lane),
+                32 if known => self.rows::<V, B, 32>(lane),
+                64 if known => self.rows::<V, B, 64>(lane),
+                128 if known => self.rows::<V, B, 128>(lane),
+                256 if known => self.rows::<V, B, 256>(lane),
+                _ => self.rows::<V, B, 0>(lane),
+            }
+        }
+    }
+
+    /// # Safety
+    /// As [`Product::columns`]; `STEP` is the step of every tap, or 0.
+    #[inline(always)]
+    unsafe fn rows<V: Vector, const B: usize, const STEP: usize>(&self, lane: usize) {
         let mut p = 0;
         // SAFETY: positions p.. up to the tile's height are within the row.
         unsafe {
             // Twelve positions where there is room for their sums, the weights and a factor.
             if 13 * B < V::REGISTERS {
                 while p + 12 <= self.positions {
-                    self.tile::<V, B, 12>(lane, p);
+                    self.tile::<V, B, 12, STEP>(lane, p);
                     p += 12;
                 }
             }
             while p + 6 <= self.positions {
-                self.tile::<V, B, 6>(lane, p);
+                self.tile::<V, B, 6, STEP>(lane, p);
                 p += 6;
             }
             match self.positions - p {
-                1 => self.tile::<V, B, 1>(lane, p),
-                2 => self.tile::<V, B, 2>(lane, p),
-                3 => self.tile::<V, B, 3>(lane, p),
-                4 => self.tile::<V, B, 4>(lane, p),
-                5 => self.tile::<V, B, 5>(lane, p),
+                1 => self.tile::<V, B, 1, 0>(lane, p),
+                2 => self.tile::<V, B, 2, 0>(lane, p),
+                3 => self.tile::<V, B, 3, 0>(lane, p),
+                4 => self.tile::<V, B, 4, 0>(lane, p),
+                5 => self.tile::<V, B, 5, 0>(lane, p),
                 _ => {}
             }
         }
     }
 
     /// # Safety
-    /// As [`Product::columns`], for the positions `first..first + P`.
+    /// As [`Product::rows`], for the positions `first..first + P`.
     #[inline(always)]
-    unsafe fn tile<V: Vector, const B: usize, const P: usize>(&self, lane: usize, first: usize) {
+    unsafe fn tile<V: Vector, const B: usize, const P: usize, const STEP: usize>(
+        &self,
+        lane: usize,
+        first: usize,
+    ) {
         // SAFETY: offsets stay within what the caller promises.
         unsafe {
             let width = self.panel.width;
             let mut sums = [[V::splat(0.0); B]; P];
             let mut w = self.panel.weights.as_ptr().add(lane);
             for tap in self.taps {
-                let x = tap.x.as_ptr().add(first * tap.step);
+                let step = if STEP > 0 { STEP } else { tap.step };
+                let x = tap.x.as_ptr().add(first * step);
                 for k in 0..tap.run {
                     let mut weights = [V::splat(0.0); B];
                     for (b, weights) in weights.iter_mut().enumerate() {
                         *weights = V::load(w.add(b * V::LANES));
                     }
                     for (p, sums) in sums.iter_mut().enumerate() {
-                        let value = V::splat(*x.add(p * tap.step + k));
+                        let value = V::splat(*x.add(p * step + k));
                         for (sum, weight) in sums.iter_mut().zip(weights) {
                             *sum = sum.add_product(value, weight);
                         }

@@ -5,6 +5,8 @@
 //! the 36 points is a product of matrices, and the products are transformed back. The error is about
 //! twice that of the direct sum, see [`transform`].
 
+mod back;
+mod forth;
 mod job;
 mod transform;
 

@@ -103,6 +103,8 @@ fn the_shapes_that_the_networks_use() {
     check(conv(12, 20, [1; 3], [1; 3], [0; 3]), s(2, 3, 3, 8, 12), 3);
     check(conv(8, 16, [2; 3], [2; 3], [0; 3]), s(2, 4, 6, 8, 8), 4);
     check(conv(8, 1, [1; 3], [1; 3], [0; 3]), s(1, 3, 4, 5, 8), 5);
+    check(conv(32, 33, [1; 3], [1; 3], [0; 3]), s(1, 1, 4, 5, 32), 10);
+    check(conv(256, 17, [1; 3], [1; 3], [0; 3]), s(1, 1, 3, 7, 256), 11);
     check(conv(1, 32, [1, 7, 7], [1, 2, 2], [0, 3, 3]), s(3, 1, 16, 16, 1), 6);
     check(conv(32, 40, [1, 3, 3], [1, 2, 2], [0, 1, 1]), s(2, 1, 9, 8, 32), 7);
     check(conv(9, 33, [1; 3], [1, 2, 2], [0; 3]), s(2, 1, 8, 8, 9), 8);
@@ -129,6 +131,9 @@ fn winograd_at_any_edge_and_tail() {
     check_winograd(conv(12, 20, 3, [0, 0, 2]), s(2, 6, 10, 12, 12), 5);
     check_winograd(conv(24, 10, 1, [0, 2, 0]), s(2, 3, 13, 11, 24), 6);
     check_winograd(conv(16, 16, 2, [1, 1, 1]), s(2, 4, 5, 8, 16), 7);
+    // A tile of a row at a time, padding wider and narrower than one.
+    check_winograd(conv(64, 16, 2, [1, 1, 2]), s(1, 2, 8, 21, 64), 8);
+    check_winograd(conv(128, 8, 1, [0, 1, 0]), s(1, 1, 8, 22, 128), 9);
 }
 
 #[test]
