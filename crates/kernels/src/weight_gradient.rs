@@ -3,7 +3,8 @@
 use crate::isa::{Isa, Job, Vector};
 use crate::place::place;
 use crate::window::Slide;
-use crate::{Conv, Shape};
+use crate::winograd::Gradient;
+use crate::{Conv, Method, Shape};
 use rayon::prelude::*;
 use std::borrow::Cow;
 
@@ -39,8 +40,10 @@ pub(crate) fn weight_gradient(
     assert_eq!(x.len(), xs.len(), "values do not fit their shape");
     let lanes = ys.c.next_multiple_of(LANES);
     let g = if lanes == ys.c { Cow::Borrowed(gy) } else { widen(gy, ys.c, lanes).into() };
-    let job = Layer { x, xs, conv, ys, g: &g, lanes };
-    let sums = job.run(isa);
+    let sums = match conv.method(xs) {
+        Method::Winograd => Gradient { isa, conv, x, xs, ys, g: &g, lanes }.run(),
+        Method::Direct => Layer { x, xs, conv, ys, g: &g, lanes }.run(isa),
+    };
     // The sums lie by tap, input, output channel, the weights by output, input channel, tap. One output channel
     // after the other, each float would come from a page of its own.
     let row = conv.c_in * taps;
@@ -198,19 +201,19 @@ fn widen(g: &[f32], channels: usize, lanes: usize) -> Vec<f32> {
 }
 
 /// Runs of input floats, for rows of neighbouring positions.
-struct Rows<'a> {
-    x: &'a [f32],
+pub(crate) struct Rows<'a> {
+    pub x: &'a [f32],
     /// Where each row begins.
-    starts: &'a [usize],
+    pub starts: &'a [usize],
     /// Floats between positions of a row.
-    step: usize,
+    pub step: usize,
     /// Floats of a run.
-    run: usize,
-    positions: usize,
+    pub run: usize,
+    pub positions: usize,
 }
 
 /// `sums[k][l] += sum over rows r and positions p of x[starts[r] + p * step + k] * g[r][p][l]`.
-fn outer(isa: Isa, x: &Rows, g: &[f32], lanes: usize, sums: &mut [f32]) {
+pub(crate) fn outer(isa: Isa, x: &Rows, g: &[f32], lanes: usize, sums: &mut [f32]) {
     assert!(x.positions > 0 && lanes.is_multiple_of(LANES));
     let reach = (x.positions - 1) * x.step + x.run;
     assert!(x.starts.iter().all(|s| s + reach <= x.x.len()));
@@ -263,9 +266,16 @@ impl Outer<'_> {
         unsafe {
             // Twelve rows where there is room for their sums, the gradient and a factor.
             if 13 * B < V::REGISTERS {
-                while k + 12 <= run {
+                // Sixteen are two times eight: four alone would wait for one another.
+                while k + 12 <= run && run - k != 16 {
                     self.tile::<V, B, 12>(k, lane);
                     k += 12;
+                }
+            }
+            if 9 * B < V::REGISTERS {
+                while k + 8 <= run {
+                    self.tile::<V, B, 8>(k, lane);
+                    k += 8;
                 }
             }
             while k + 6 <= run {

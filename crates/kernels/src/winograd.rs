@@ -7,9 +7,11 @@
 
 mod back;
 mod forth;
+mod gradient;
 mod job;
 mod transform;
 
+pub(crate) use gradient::Layer as Gradient;
 pub(crate) use job::{convolve, room};
 
 use crate::panels::Panels;

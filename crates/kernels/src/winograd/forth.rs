@@ -1,18 +1,115 @@
-//! Rows of input made points.
+//! Rows of input, or of a result's gradient, made points.
 
 use super::TILE;
-use super::transform::{POINTS, SIDE, input};
-use crate::isa::{Job, Vector};
+use super::transform::{POINTS, SIDE, points};
+use crate::Shape;
+use crate::finish::Shared;
+use crate::isa::{Isa, Job, Vector};
 
-/// Six rows of input to six rows of points.
-pub(super) struct AlongHeight<'a> {
-    pub seen: &'a [&'a [f32]; SIDE],
-    pub count: usize,
-    pub rows: *mut f32,
-    pub wide: usize,
+/// Channels of the tiles of a row that are transformed at a time: their six rows stay in the nearest cache.
+const STRIP: usize = 96;
+
+/// Makes `room` at least `len` long.
+pub(super) fn at_least(room: &mut Vec<f32>, len: usize) -> &mut [f32] {
+    if room.len() < len {
+        room.resize(len, 0.0);
+    }
+    &mut room[..len]
 }
 
-impl Job for AlongHeight<'_> {
+/// Values to be cut into tiles of `N` by `N`, [`TILE`] apart: 6 of an input, 4 of a result's gradient.
+#[derive(Clone, Copy)]
+pub(super) struct Tiles<'a, const N: usize> {
+    pub isa: Isa,
+    pub x: &'a [f32],
+    pub xs: Shape,
+    /// Zeros above and left of the values; what lies beyond them is zero, too.
+    pub pad: [usize; 2],
+    /// Tiles of a row.
+    pub columns: usize,
+}
+
+impl<const N: usize> Tiles<'_, N> {
+    /// Tiles of a row that are transformed at a time.
+    fn strip(&self) -> usize {
+        (STRIP / self.xs.c.max(1)).clamp(1, self.columns)
+    }
+
+    /// Floats of a strip's row.
+    fn wide(&self) -> usize {
+        (self.strip() * TILE + N - TILE) * self.xs.c
+    }
+
+    /// Floats that [`Tiles::fill`] takes.
+    pub fn room(&self) -> usize {
+        self.xs.w * self.xs.c + SIDE * self.wide()
+    }
+
+    /// Transforms the tiles of a row: of a slice, counted over all samples, or of zeros. Point `p` of them goes to
+    /// `points[p * apart + first..]`, tile by tile.
+    ///
+    /// # Safety
+    /// Nothing else reads or writes those places.
+    pub unsafe fn fill(
+        &self,
+        slice: Option<usize>,
+        row: usize,
+        points: Shared,
+        [apart, first]: [usize; 2],
+        rows: &mut Vec<f32>,
+    ) {
+        let c = self.xs.c;
+        let Some(slice) = slice else {
+            for p in 0..POINTS {
+                // SAFETY: the caller's promise.
+                unsafe { points.slice(p * apart + first, self.columns * c) }.fill(0.0);
+            }
+            return;
+        };
+        // A row of zeros, then six rows transformed along height, a strip of tiles at a time.
+        let (line, strip, wide) = (self.xs.w * c, self.strip(), self.wide());
+        let (zeros, rows) = at_least(rows, self.room()).split_at_mut(line);
+        zeros.fill(0.0);
+        let seen: [&[f32]; N] = std::array::from_fn(|i| {
+            let y = (row * TILE + i).checked_sub(self.pad[0]).filter(|&y| y < self.xs.h);
+            y.map_or(&*zeros, |y| &self.x[(slice * self.xs.h + y) * line..][..line])
+        });
+        let left = self.pad[1] * c;
+        for from in (0..self.columns).step_by(strip) {
+            let columns = strip.min(self.columns - from);
+            // The strip in a row with its padding, and what of it is no padding.
+            let (low, high) = (from * TILE * c, ((from + columns) * TILE + N - TILE) * c);
+            let begin = left.clamp(low, high);
+            let end = (left + line).clamp(begin, high);
+            for row in rows.chunks_exact_mut(wide) {
+                row[..begin - low].fill(0.0);
+                row[end - low..high - low].fill(0.0);
+            }
+            if begin < end {
+                let seen: [&[f32]; N] = seen.map(|row| &row[begin - left..end - left]);
+                let rows = rows[begin - low..].as_mut_ptr();
+                // SAFETY: it reads the rows seen and writes as many floats of each of six rows, `wide` apart.
+                unsafe { self.isa.run(&AlongHeight { seen: &seen, count: end - begin, rows, wide }) };
+            }
+            let to: [*mut f32; POINTS] = std::array::from_fn(|p| {
+                // SAFETY: the caller's promise.
+                unsafe { points.slice(p * apart + first + from * c, columns * c) }.as_mut_ptr()
+            });
+            // SAFETY: the rows hold `columns` tiles, and so do the points' places.
+            unsafe { self.isa.run(&AlongWidth::<N> { rows, wide, columns, c, to: &to }) };
+        }
+    }
+}
+
+/// `N` rows of values to six rows of points.
+struct AlongHeight<'a, const N: usize> {
+    seen: &'a [&'a [f32]; N],
+    count: usize,
+    rows: *mut f32,
+    wide: usize,
+}
+
+impl<const N: usize> Job for AlongHeight<'_, N> {
     // Needs: `count` floats in each row seen; six rows to write, `wide` apart.
     #[inline(always)]
     unsafe fn run<V: Vector>(&self) {
@@ -20,22 +117,22 @@ impl Job for AlongHeight<'_> {
         // SAFETY: k and the lanes stay below `count`.
         unsafe {
             while k + V::LANES <= self.count {
-                let mut d = [V::splat(0.0); SIDE];
+                let mut d = [V::splat(0.0); N];
                 for (d, seen) in d.iter_mut().zip(self.seen) {
                     *d = V::load(seen.as_ptr().add(k));
                 }
-                for (i, v) in input(d).into_iter().enumerate() {
+                for (i, v) in points(d).into_iter().enumerate() {
                     v.store(self.rows.add(i * self.wide + k));
                 }
                 k += V::LANES;
             }
             if k < self.count {
                 let n = self.count - k;
-                let mut d = [V::splat(0.0); SIDE];
+                let mut d = [V::splat(0.0); N];
                 for (d, seen) in d.iter_mut().zip(self.seen) {
                     *d = V::load_first(seen.as_ptr().add(k), n);
                 }
-                for (i, v) in input(d).into_iter().enumerate() {
+                for (i, v) in points(d).into_iter().enumerate() {
                     v.store_first(self.rows.add(i * self.wide + k), n);
                 }
             }
@@ -44,17 +141,17 @@ impl Job for AlongHeight<'_> {
 }
 
 /// Six rows of points along height to the points of each tile.
-pub(super) struct AlongWidth<'a> {
-    pub rows: &'a [f32],
-    pub wide: usize,
-    pub columns: usize,
-    pub c: usize,
+struct AlongWidth<'a, const N: usize> {
+    rows: &'a [f32],
+    wide: usize,
+    columns: usize,
+    c: usize,
     /// Where each point's tiles of this row begin.
-    pub to: &'a [*mut f32; POINTS],
+    to: &'a [*mut f32; POINTS],
 }
 
-impl Job for AlongWidth<'_> {
-    // Needs: rows of `columns` tiles and two places more; `columns * c` floats to write at each point.
+impl<const N: usize> Job for AlongWidth<'_, N> {
+    // Needs: six rows of `columns` tiles; `columns * c` floats to write at each point.
     #[inline(always)]
     unsafe fn run<V: Vector>(&self) {
         for i in 0..SIDE {
@@ -82,7 +179,7 @@ impl Job for AlongWidth<'_> {
     }
 }
 
-impl AlongWidth<'_> {
+impl<const N: usize> AlongWidth<'_, N> {
     /// Two neighbouring tiles of eight channels, halves of vectors of sixteen.
     ///
     /// # Safety
@@ -92,12 +189,12 @@ impl AlongWidth<'_> {
         // SAFETY: the caller's promise.
         unsafe {
             let from = self.rows.as_ptr().add(i * self.wide + j * TILE * self.c);
-            let mut d = [V::splat(0.0); SIDE];
+            let mut d = [V::splat(0.0); N];
             for (m, d) in d.iter_mut().enumerate() {
                 let at = from.add(m * self.c);
                 *d = V::join(V::Half::load(at), V::Half::load(at.add(TILE * self.c)));
             }
-            for (v, to) in input(d).into_iter().zip(&self.to[i * SIDE..][..SIDE]) {
+            for (v, to) in points(d).into_iter().zip(&self.to[i * SIDE..][..SIDE]) {
                 v.store(to.add(j * self.c));
             }
         }
@@ -111,19 +208,19 @@ impl AlongWidth<'_> {
         unsafe {
             let from = self.rows.as_ptr().add(i * self.wide + j * TILE * self.c + k);
             let to = &self.to[i * SIDE..][..SIDE];
-            let mut d = [V::splat(0.0); SIDE];
+            let mut d = [V::splat(0.0); N];
             if n == V::LANES {
                 for (m, d) in d.iter_mut().enumerate() {
                     *d = V::load(from.add(m * self.c));
                 }
-                for (v, to) in input(d).into_iter().zip(to) {
+                for (v, to) in points(d).into_iter().zip(to) {
                     v.store(to.add(j * self.c + k));
                 }
             } else {
                 for (m, d) in d.iter_mut().enumerate() {
                     *d = V::load_first(from.add(m * self.c), n);
                 }
-                for (v, to) in input(d).into_iter().zip(to) {
+                for (v, to) in points(d).into_iter().zip(to) {
                     v.store_first(to.add(j * self.c + k), n);
                 }
             }

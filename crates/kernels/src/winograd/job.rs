@@ -1,7 +1,7 @@
 //! The stages of a layer: its parts, transformed, multiplied, and transformed back.
 
 use super::back::{Back, Place};
-use super::forth::{AlongHeight, AlongWidth};
+use super::forth::{Tiles, at_least};
 use super::transform::{POINTS, SIDE};
 use super::{Cut, POSITIONS, TILE};
 use crate::finish::{Ending, Shared};
@@ -14,9 +14,6 @@ use rayon::prelude::*;
 /// Floats between the points' planes beyond their length, so that a tile's points do not all fall on
 /// the same lines of a cache.
 const APART: usize = 16;
-
-/// Channels of the tiles of a row that are transformed at a time: their six rows stay in the nearest cache.
-const STRIP: usize = 96;
 
 /// Positions of a sample for which it pays to leave out the slices between samples.
 const ENOUGH: usize = 12;
@@ -54,7 +51,7 @@ pub(crate) fn room(conv: &Conv, xs: Shape, threads: usize) -> usize {
     let ys = conv.output(xs);
     let cut = Cut::new(conv, ys);
     let part = Part::new(Isa::Portable, conv, (&[], xs, ys), &cut, 0);
-    let rows = xs.w * xs.c + SIDE * (part.strip() * TILE + 2) * xs.c;
+    let rows = part.tiles().room();
     let products = POINTS * POSITIONS.min(part.slices * part.plane()) * WIDEST;
     let points = POINTS * part.apart();
     match cut.jobs() {
@@ -71,35 +68,33 @@ struct Room {
     products: Vec<f32>,
 }
 
-/// Makes `room` at least `len` long.
-fn at_least(room: &mut Vec<f32>, len: usize) -> &mut [f32] {
-    if room.len() < len {
-        room.resize(len, 0.0);
-    }
-    &mut room[..len]
-}
-
 /// Some slices and rows of tiles of the result.
 #[derive(Clone, Copy)]
-struct Part<'a> {
-    isa: Isa,
+pub(super) struct Part<'a> {
+    pub isa: Isa,
     conv: &'a Conv,
     x: &'a [f32],
     xs: Shape,
     ys: Shape,
     /// Tiles of a row.
-    columns: usize,
+    pub columns: usize,
     /// First slice and slices, of all samples' slices with their padding along depth.
-    slice: usize,
-    slices: usize,
+    pub slice: usize,
+    pub slices: usize,
     /// First row of tiles and rows.
-    row: usize,
-    rows: usize,
+    pub row: usize,
+    pub rows: usize,
 }
 
 impl<'a> Part<'a> {
     /// The part of a job.
-    fn new(isa: Isa, conv: &'a Conv, (x, xs, ys): (&'a [f32], Shape, Shape), cut: &Cut, job: usize) -> Self {
+    pub fn new(
+        isa: Isa,
+        conv: &'a Conv,
+        (x, xs, ys): (&'a [f32], Shape, Shape),
+        cut: &Cut,
+        job: usize,
+    ) -> Self {
         let high = cut.tiles[0].div_ceil(cut.rows);
         let (slice, row) = (job / high * cut.slices, job % high * cut.rows);
         let slices = cut.slices.min(cut.total - slice);
@@ -108,27 +103,22 @@ impl<'a> Part<'a> {
     }
 
     /// Tiles of a slice.
-    fn plane(&self) -> usize {
+    pub fn plane(&self) -> usize {
         self.rows * self.columns
     }
 
-    /// Tiles of a row that are transformed at a time.
-    fn strip(&self) -> usize {
-        (STRIP / self.xs.c.max(1)).clamp(1, self.columns)
-    }
-
     /// Slices of the input that the part sees.
-    fn seen(&self) -> usize {
+    pub fn seen(&self) -> usize {
         self.slices + self.conv.kernel[0] - 1
     }
 
     /// Floats between two points' planes `[seen][rows][columns][c]`.
-    fn apart(&self) -> usize {
+    pub fn apart(&self) -> usize {
         self.seen() * self.plane() * self.xs.c + APART
     }
 
     /// Sample and slice within it of a slice of all samples' slices with their padding.
-    fn sample(&self, slice: usize) -> (usize, usize) {
+    pub fn sample(&self, slice: usize) -> (usize, usize) {
         let deep = self.ys.d + self.conv.kernel[0] - 1;
         (slice / deep, slice % deep)
     }
@@ -165,55 +155,23 @@ impl<'a> Part<'a> {
         });
     }
 
+    /// The input, to be cut into tiles.
+    fn tiles(&self) -> Tiles<'a, SIDE> {
+        let pad = [self.conv.pad[1], self.conv.pad[2]];
+        Tiles { isa: self.isa, x: self.x, xs: self.xs, pad, columns: self.columns }
+    }
+
     /// Transforms the tiles of one row of one slice.
     ///
     /// # Safety
     /// Nothing else reads or writes the points of that row and slice.
-    unsafe fn fill(&self, slice: usize, row: usize, points: Shared, rows: &mut Vec<f32>) {
-        let c = self.xs.c;
-        let line = self.xs.w * c;
-        let first = (slice * self.rows + row) * self.columns * c;
+    pub unsafe fn fill(&self, slice: usize, row: usize, points: Shared, rows: &mut Vec<f32>) {
         let (n, d) = self.sample(self.slice + slice);
-        let Some(z) = d.checked_sub(self.conv.pad[0]).filter(|&z| z < self.xs.d) else {
-            for p in 0..POINTS {
-                // SAFETY: the caller's promise.
-                unsafe { points.slice(p * self.apart() + first, self.columns * c) }.fill(0.0);
-            }
-            return;
-        };
-        // A row of zeros, then six rows transformed along height, a strip of tiles at a time.
-        let strip = self.strip();
-        let wide = (strip * TILE + 2) * c;
-        let (zeros, rows) = at_least(rows, line + SIDE * wide).split_at_mut(line);
-        zeros.fill(0.0);
-        let seen: [&[f32]; SIDE] = std::array::from_fn(|i| {
-            let y = ((self.row + row) * TILE + i).checked_sub(self.conv.pad[1]).filter(|&y| y < self.xs.h);
-            y.map_or(&*zeros, |y| &self.x[((n * self.xs.d + z) * self.xs.h + y) * line..][..line])
-        });
-        let left = self.conv.pad[2] * c;
-        for from in (0..self.columns).step_by(strip) {
-            let columns = strip.min(self.columns - from);
-            // The strip in a row with its padding, and what of it is no padding.
-            let (low, high) = (from * TILE * c, ((from + columns) * TILE + 2) * c);
-            let begin = left.clamp(low, high);
-            let end = (left + line).clamp(begin, high);
-            for row in rows.chunks_exact_mut(wide) {
-                row[..begin - low].fill(0.0);
-                row[end - low..high - low].fill(0.0);
-            }
-            if begin < end {
-                let seen: [&[f32]; SIDE] = seen.map(|row| &row[begin - left..end - left]);
-                let rows = rows[begin - low..].as_mut_ptr();
-                // SAFETY: it reads the rows seen and writes as many floats of each of six rows, `wide` apart.
-                unsafe { self.isa.run(&AlongHeight { seen: &seen, count: end - begin, rows, wide }) };
-            }
-            let to: [*mut f32; POINTS] = std::array::from_fn(|p| {
-                // SAFETY: the caller's promise.
-                unsafe { points.slice(p * self.apart() + first + from * c, columns * c) }.as_mut_ptr()
-            });
-            // SAFETY: the rows are `columns` tiles and two places wide, the points' planes `columns` tiles.
-            unsafe { self.isa.run(&AlongWidth { rows, wide, columns, c, to: &to }) };
-        }
+        let seen = d.checked_sub(self.conv.pad[0]).filter(|&z| z < self.xs.d);
+        let first = (slice * self.rows + row) * self.columns * self.xs.c;
+        let to = [self.apart(), first];
+        // SAFETY: the caller's promise.
+        unsafe { self.tiles().fill(seen.map(|z| n * self.xs.d + z), self.row + row, points, to, rows) };
     }
 
     /// The positions that go together into a product of matrices: first and count, at most [`POSITIONS`].

@@ -41,7 +41,7 @@ pub(super) fn kernel_points(g: [&[f64; KERNELS]; 3], points: &mut [[f64; KERNELS
 /// # Safety
 /// The processor has the vector's instruction set.
 #[inline(always)]
-pub(super) unsafe fn input<V: Vector>(d: [V; SIDE]) -> [V; SIDE] {
+unsafe fn input<V: Vector>(d: [V; SIDE]) -> [V; SIDE] {
     // SAFETY: the caller's promise.
     unsafe {
         let (aa, bb) = (V::splat(-A * A), V::splat(-B * B));
@@ -57,6 +57,59 @@ pub(super) unsafe fn input<V: Vector>(d: [V; SIDE]) -> [V; SIDE] {
             even_b.add_product(V::splat(B), odd_b),
             even_b.add_product(V::splat(-B), odd_b),
             last,
+        ]
+    }
+}
+
+/// Four values of a result's gradient to six points: the transpose of [`output`].
+///
+/// # Safety
+/// The processor has the vector's instruction set.
+#[inline(always)]
+unsafe fn gradient<V: Vector>(g: [V; 4]) -> [V; SIDE] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let (even_a, even_b) =
+            (g[0].add_product(V::splat(A * A), g[2]), g[0].add_product(V::splat(B * B), g[2]));
+        let odd_a = g[1].add_product(V::splat(A * A), g[3]).mul(V::splat(A));
+        let odd_b = g[1].add_product(V::splat(B * B), g[3]).mul(V::splat(B));
+        [g[0], even_a.add(odd_a), even_a.sub(odd_a), even_b.add(odd_b), even_b.sub(odd_b), g[3]]
+    }
+}
+
+/// Six inputs, or four values of a result's gradient, to six points.
+///
+/// # Safety
+/// The processor has the vector's instruction set.
+#[inline(always)]
+pub(super) unsafe fn points<V: Vector, const N: usize>(d: [V; N]) -> [V; SIDE] {
+    const { assert!(N == SIDE || N == 4) };
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut six = [V::splat(0.0); SIDE];
+        six[..N].copy_from_slice(&d);
+        if N == SIDE { input(six) } else { gradient([six[0], six[1], six[2], six[3]]) }
+    }
+}
+
+/// Six points of a kernel's gradient to the gradient of its three weights: the transpose of [`kernel_points`].
+///
+/// # Safety
+/// The processor has the vector's instruction set.
+#[inline(always)]
+pub(super) unsafe fn kernel_gradient<V: Vector>(m: [V; SIDE]) -> [V; 3] {
+    let (a, b) = (f64::from(A), f64::from(B));
+    let (by_a, by_b) = (1.0 / (2.0 * a * a * (a * a - b * b)), 1.0 / (2.0 * b * b * (b * b - a * a)));
+    // SAFETY: the caller's promise.
+    unsafe {
+        let [none, by_a1, by_b1] = [1.0 / (a * a * b * b), a * by_a, b * by_b].map(|f| V::splat(f as f32));
+        let [by_a0, by_b0, by_a2, by_b2] =
+            [by_a, by_b, a * a * by_a, b * b * by_b].map(|f| V::splat(f as f32));
+        let (sum_a, sum_b) = (m[1].add(m[2]), m[3].add(m[4]));
+        [
+            m[0].mul(none).add_product(by_a0, sum_a).add_product(by_b0, sum_b),
+            m[1].sub(m[2]).mul(by_a1).add_product(by_b1, m[3].sub(m[4])),
+            m[5].add_product(by_a2, sum_a).add_product(by_b2, sum_b),
         ]
     }
 }

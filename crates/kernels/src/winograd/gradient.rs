@@ -1,0 +1,225 @@
+//! The gradient of the weights: the transposes of all that the forward pass does.
+//!
+//! Each weight's gradient is that of its kernel's 36 points, and a point's is the product of the transformed
+//! input with the transformed gradient of the result, summed over all tiles: 36 products where the direct sum
+//! takes 144 (Lavin & Gray, 2016, section 4.1, F(3 x 3, 4 x 4)).
+
+use super::forth::{Tiles, at_least};
+use super::job::Part;
+use super::transform::{POINTS, SIDE, kernel_gradient};
+use super::{Cut, TILE};
+use crate::finish::Shared;
+use crate::isa::{Isa, Job, Vector};
+use crate::weight_gradient::{Rows, outer};
+use crate::{Conv, Shape};
+use rayon::prelude::*;
+
+/// Parts of the tiles at most, each with sums of its own, and at least: with fewer, threads share the work of
+/// each job instead.
+const PARTS: usize = 16;
+const FEW: usize = 4;
+/// Tiles of a part at least: to add its sums up must cost less than they do.
+const WORTH: usize = 96;
+/// Floats that the sums of all parts may take.
+const SUMS: usize = 1 << 21;
+
+/// A layer whose weights' gradient is asked for: kernel `[kd, 3, 3]`, stride 1.
+pub(crate) struct Layer<'a> {
+    pub isa: Isa,
+    pub conv: &'a Conv,
+    pub x: &'a [f32],
+    pub xs: Shape,
+    pub ys: Shape,
+    /// The gradient of the result, its channels padded to whole vectors.
+    pub g: &'a [f32],
+    pub lanes: usize,
+}
+
+/// Buffers of a thread: points of the input and of the gradient, and rows on the way to them.
+#[derive(Default)]
+struct Room {
+    input: Vec<f32>,
+    gradient: Vec<f32>,
+    rows: Vec<f32>,
+}
+
+impl Layer<'_> {
+    /// The matrix `[taps * in][lanes]`.
+    pub fn run(&self) -> Vec<f32> {
+        let conv = self.conv;
+        assert!(conv.kernel[1..] == [3, 3] && conv.stride == [1; 3] && self.xs.c == conv.c_in);
+        assert_eq!((self.x.len(), self.ys), (self.xs.len(), conv.output(self.xs)), "values do not fit");
+        assert_eq!(self.g.len(), self.ys.places() * self.lanes, "the gradient does not fit the result");
+        let cut = Cut::new(conv, self.ys);
+        let (jobs, len) = (cut.jobs(), POINTS * conv.kernel[0] * self.xs.c * self.lanes);
+        let tiles = cut.total * cut.tiles[0] * cut.tiles[1];
+        let parts = PARTS.min(jobs).min(tiles / WORTH).min(SUMS / len);
+        let part = |job: usize| Part::new(self.isa, conv, (self.x, self.xs, self.ys), &cut, job);
+        let sums = if parts < FEW {
+            let (mut sums, mut room) = (vec![0.0; len], Room::default());
+            (0..jobs).for_each(|job| self.shared(&part(job), &mut sums, &mut room));
+            sums
+        } else {
+            let each = jobs.div_ceil(parts);
+            let sum = |first: usize| {
+                let (mut sums, mut room) = (vec![0.0; len], Room::default());
+                (first..jobs.min(first + each)).for_each(|job| self.alone(&part(job), &mut sums, &mut room));
+                sums
+            };
+            let firsts: Vec<usize> = (0..jobs).step_by(each).collect();
+            let mut sums: Vec<Vec<f32>> = firsts.into_par_iter().map(sum).collect();
+            let mut total = sums.swap_remove(0);
+            total.par_chunks_mut(4096).enumerate().for_each(|(i, total)| {
+                for part in &sums {
+                    total.iter_mut().zip(&part[i * 4096..]).for_each(|(t, v)| *t += v);
+                }
+            });
+            total
+        };
+        self.kernels(&sums)
+    }
+
+    /// Adds what a job's tiles give, on this thread.
+    fn alone(&self, part: &Part, sums: &mut [f32], room: &mut Room) {
+        let input = at_least(&mut room.input, POINTS * part.apart());
+        let gradient = at_least(&mut room.gradient, POINTS * self.apart(part));
+        let (to_input, to_gradient) = (Shared::new(input), Shared::new(gradient));
+        for i in 0..part.seen() * part.rows {
+            // SAFETY: one thread fills, and nothing reads yet.
+            unsafe { part.fill(i / part.rows, i % part.rows, to_input, &mut room.rows) };
+        }
+        for i in 0..part.slices * part.rows {
+            // SAFETY: as above.
+            unsafe { self.fill(part, i, to_gradient, &mut room.rows) };
+        }
+        let each = sums.len() / POINTS;
+        sums.chunks_exact_mut(each)
+            .enumerate()
+            .for_each(|(p, sums)| self.point(part, p, input, gradient, sums));
+    }
+
+    /// The same on all threads.
+    fn shared(&self, part: &Part, sums: &mut [f32], room: &mut Room) {
+        let input = at_least(&mut room.input, POINTS * part.apart());
+        let gradient = at_least(&mut room.gradient, POINTS * self.apart(part));
+        let (to_input, to_gradient) = (Shared::new(input), Shared::new(gradient));
+        let of_input = part.seen() * part.rows;
+        (0..of_input + part.slices * part.rows).into_par_iter().for_each_init(Vec::new, |rows, i| {
+            // SAFETY: each row of each slice has places of its own, and nothing reads yet.
+            unsafe {
+                match i.checked_sub(of_input) {
+                    None => part.fill(i / part.rows, i % part.rows, to_input, rows),
+                    Some(i) => self.fill(part, i, to_gradient, rows),
+                }
+            }
+        });
+        let each = sums.len() / POINTS;
+        let (input, gradient) = (&*input, &*gradient);
+        sums.par_chunks_exact_mut(each)
+            .enumerate()
+            .for_each(|(p, sums)| self.point(part, p, input, gradient, sums));
+    }
+
+    /// Floats between two points' planes `[slices][rows][columns][lanes]` of the gradient.
+    fn apart(&self, part: &Part) -> usize {
+        // A line more, so that a tile's points do not all fall on the same lines of a cache.
+        part.slices * part.plane() * self.lanes + 16
+    }
+
+    /// Transforms the tiles of the `i`-th row of the part's gradient.
+    ///
+    /// # Safety
+    /// Nothing else reads or writes the points of that row.
+    unsafe fn fill(&self, part: &Part, i: usize, points: Shared, rows: &mut Vec<f32>) {
+        let xs = Shape { c: self.lanes, ..self.ys };
+        let tiles = Tiles::<TILE> { isa: self.isa, x: self.g, xs, pad: [0; 2], columns: part.columns };
+        let (n, d) = part.sample(part.slice + i / part.rows);
+        let slice = (d < xs.d).then_some(n * xs.d + d);
+        let to = [self.apart(part), i * part.columns * self.lanes];
+        // SAFETY: the caller's promise.
+        unsafe { tiles.fill(slice, part.row + i % part.rows, points, to, rows) }
+    }
+
+    /// Adds the products of point `p` to its sums `[kd][in][lanes]`.
+    fn point(&self, part: &Part, p: usize, input: &[f32], gradient: &[f32], sums: &mut [f32]) {
+        let (c, plane) = (self.xs.c, part.plane());
+        let positions = part.slices * plane;
+        let x = &input[p * part.apart()..][..part.seen() * plane * c];
+        let g = &gradient[p * self.apart(part)..][..positions * self.lanes];
+        for (z, sums) in sums.chunks_exact_mut(c * self.lanes).enumerate() {
+            let rows = Rows { x, starts: &[z * plane * c], step: c, run: c, positions };
+            outer(self.isa, &rows, g, self.lanes, sums);
+        }
+    }
+
+    /// The gradients of the weights `[kd][3][3][in][lanes]` from those of the points `[36][kd][in][lanes]`.
+    fn kernels(&self, points: &[f32]) -> Vec<f32> {
+        let (deep, row) = (self.conv.kernel[0], self.xs.c * self.lanes);
+        let mut out = vec![0.0; deep * 9 * row];
+        out.par_chunks_exact_mut(9 * row).enumerate().for_each(|(z, out)| {
+            let job = Kernels { points: &points[z * row..], apart: deep * row, row, out: out.as_mut_ptr() };
+            assert!(row.is_multiple_of(8) && job.points.len() >= (POINTS - 1) * job.apart + row);
+            // SAFETY: 36 rows lie in the points, nine in what is written.
+            unsafe { self.isa.run(&job) }
+        });
+        out
+    }
+}
+
+/// Gradients of points made gradients of weights.
+struct Kernels<'a> {
+    /// 36 rows, `apart` apart.
+    points: &'a [f32],
+    apart: usize,
+    /// Floats of a row, a multiple of 8.
+    row: usize,
+    /// Nine rows.
+    out: *mut f32,
+}
+
+impl Job for Kernels<'_> {
+    // Needs: 36 rows of points, nine to write.
+    #[inline(always)]
+    unsafe fn run<V: Vector>(&self) {
+        let mut k = 0;
+        // SAFETY: k and the lanes stay below the row: what V does not divide is 8, Half's lanes.
+        unsafe {
+            while k + V::LANES <= self.row {
+                self.weights::<V>(k);
+                k += V::LANES;
+            }
+            if k < self.row {
+                self.weights::<V::Half>(k);
+            }
+        }
+    }
+}
+
+impl Kernels<'_> {
+    /// # Safety
+    /// As its `run`, for the lanes from `k` on.
+    #[inline(always)]
+    unsafe fn weights<V: Vector>(&self, k: usize) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let from = self.points.as_ptr().add(k);
+            let mut lines = [[V::splat(0.0); 3]; SIDE];
+            for (j, line) in lines.iter_mut().enumerate() {
+                let mut m = [V::splat(0.0); SIDE];
+                for (i, m) in m.iter_mut().enumerate() {
+                    *m = V::load(from.add((i * SIDE + j) * self.apart));
+                }
+                *line = kernel_gradient(m);
+            }
+            for r in 0..3 {
+                let mut m = [V::splat(0.0); SIDE];
+                for (m, line) in m.iter_mut().zip(&lines) {
+                    *m = line[r];
+                }
+                for (s, v) in kernel_gradient(m).into_iter().enumerate() {
+                    v.store(self.out.add((r * 3 + s) * self.row + k));
+                }
+            }
+        }
+    }
+}
