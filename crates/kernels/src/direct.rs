@@ -27,19 +27,20 @@ pub(crate) fn slide(isa: Isa, conv: &Conv, x: &[f32], xs: Shape, weights: &Panel
     let job = Slide::new(conv, x, xs, ys);
     let chunks = ys.h.div_ceil(job.rows);
     let (step, run) = (conv.stride[2] * xs.c, conv.kernel[2] * xs.c);
-    (0..ys.n * ys.d * chunks).into_par_iter().for_each_init(Vec::new, |room, i| {
+    (0..ys.n * ys.d * chunks).into_par_iter().for_each(|i| {
         let (slice, first) = (i / chunks, i % chunks * job.rows);
         let rows = first..(first + job.rows).min(ys.h);
-        let window = job.window(slice, rows.clone(), room);
-        for panel in weights.iter() {
-            for (r, h) in rows.clone().enumerate() {
-                let taps: Vec<Tap> = window.taps(&job, r).map(|x| Tap { x, step, run }).collect();
-                let at = (slice * ys.h + h) * ys.w * ys.c;
-                // SAFETY: jobs have rows of their own, and the panels of a job run one by one.
-                let store = unsafe { y.results(end, at, ys.c, panel.first) };
-                multiply(isa, &taps, ys.w, panel, &store);
+        job.window(slice, rows.clone(), |window| {
+            for panel in weights.iter() {
+                for (r, h) in rows.clone().enumerate() {
+                    let taps: Vec<Tap> = window.taps(&job, r).map(|x| Tap { x, step, run }).collect();
+                    let at = (slice * ys.h + h) * ys.w * ys.c;
+                    // SAFETY: jobs have rows of their own, and the panels of a job run one by one.
+                    let store = unsafe { y.results(end, at, ys.c, panel.first) };
+                    multiply(isa, &taps, ys.w, panel, &store);
+                }
             }
-        }
+        });
     });
 }
 

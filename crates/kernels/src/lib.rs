@@ -16,6 +16,7 @@ mod dense;
 mod direct;
 mod finish;
 mod isa;
+mod kept;
 mod panels;
 mod place;
 mod pool;

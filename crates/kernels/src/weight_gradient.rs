@@ -131,20 +131,21 @@ impl Layer<'_> {
         let chunks = ys.h.div_ceil(slide.rows);
         let jobs = ys.n * ys.d * chunks;
         let each = jobs.div_ceil(PARTS);
-        let job = |i: usize, room: &mut Vec<f32>, sums: &mut [f32]| {
+        let job = |i: usize, sums: &mut [f32]| {
             let (slice, first) = (i / chunks, i % chunks * slide.rows);
             let rows = first..(first + slide.rows).min(ys.h);
-            let window = slide.window(slice, rows.clone(), room);
-            let starts: Vec<usize> = (0..rows.len()).map(|r| r * window.step(&slide)).collect();
             let g = &self.g[(slice * ys.h + first) * ys.w * self.lanes..];
             let of_taps = sums.chunks_exact_mut(self.conv.kernel[2] * self.xs.c * self.lanes);
-            for (x, sums) in window.tap_rests(&slide).zip(of_taps) {
-                self.rows(isa, x, &starts, g, sums);
-            }
+            slide.window(slice, rows.clone(), |window| {
+                let starts: Vec<usize> = (0..rows.len()).map(|r| r * window.step(&slide)).collect();
+                for (x, sums) in window.tap_rests(&slide).zip(of_taps) {
+                    self.rows(isa, x, &starts, g, sums);
+                }
+            });
         };
         let part = |p: usize| {
-            let (mut sums, mut room) = (vec![0.0f32; len], Vec::new());
-            (p * each..((p + 1) * each).min(jobs)).for_each(|i| job(i, &mut room, &mut sums));
+            let mut sums = vec![0.0f32; len];
+            (p * each..((p + 1) * each).min(jobs)).for_each(|i| job(i, &mut sums));
             sums
         };
         (0..jobs.div_ceil(each)).into_par_iter().map(part).collect()

@@ -1,5 +1,6 @@
 //! What a kernel sees of its input, copied between zeros where there is padding.
 
+use crate::kept::Kept;
 use crate::{Conv, Shape};
 
 /// Floats of padded input that a job holds: a share of the second-level cache.
@@ -41,35 +42,39 @@ impl<'a> Slide<'a> {
         (rows - 1) * self.conv.stride[1] + self.conv.kernel[1]
     }
 
-    /// What the `rows` of a slice of the result see; `room` is where it is copied to.
-    pub fn window<'b>(
-        &'b self,
+    /// Lends `work` what the `rows` of a slice of the result see.
+    pub fn window<R>(
+        &self,
         slice: usize,
         rows: std::ops::Range<usize>,
-        room: &'b mut Vec<f32>,
-    ) -> Window<'b> {
+        work: impl FnOnce(&Window) -> R,
+    ) -> R {
         let (xs, conv) = (self.xs, self.conv);
         let (n, d) = (slice / self.ys.d, slice % self.ys.d);
         let [z, y] = [d * conv.stride[0], rows.start * conv.stride[1]];
         let line = xs.w * xs.c;
         if conv.pad == [0; 3] {
             let start = ((n * xs.d + z) * xs.h + y) * line;
-            return Window { x: self.x, start, slice: xs.h * line, row: line };
+            return work(&Window { x: self.x, start, slice: xs.h * line, row: line });
         }
         let height = self.height(rows.len());
-        room.clear();
-        room.resize(conv.kernel[0] * height * self.wide, 0.0);
         let left = (conv.pad[2] * xs.c).min(self.wide);
-        for (i, to) in room.chunks_exact_mut(self.wide).enumerate() {
-            let from_slice = (z + i / height).checked_sub(conv.pad[0]).filter(|&z| z < xs.d);
-            let from_row = (y + i % height).checked_sub(conv.pad[1]).filter(|&y| y < xs.h);
-            if let (Some(z), Some(y)) = (from_slice, from_row) {
-                let count = line.min(self.wide - left);
-                let from = ((n * xs.d + z) * xs.h + y) * line;
-                to[left..left + count].copy_from_slice(&self.x[from..from + count]);
+        Kept::Rows.lend(conv.kernel[0] * height * self.wide, |room| {
+            for (i, to) in room.chunks_exact_mut(self.wide).enumerate() {
+                let from_slice = (z + i / height).checked_sub(conv.pad[0]).filter(|&z| z < xs.d);
+                let from_row = (y + i % height).checked_sub(conv.pad[1]).filter(|&y| y < xs.h);
+                let (mut begin, mut end) = (0, 0);
+                if let (Some(z), Some(y)) = (from_slice, from_row) {
+                    let count = line.min(self.wide - left);
+                    let from = ((n * xs.d + z) * xs.h + y) * line;
+                    (begin, end) = (left, left + count);
+                    to[begin..end].copy_from_slice(&self.x[from..from + count]);
+                }
+                to[..begin].fill(0.0);
+                to[end..].fill(0.0);
             }
-        }
-        Window { x: room, start: 0, slice: height * self.wide, row: self.wide }
+            work(&Window { x: room, start: 0, slice: height * self.wide, row: self.wide })
+        })
     }
 }
 

@@ -5,17 +5,10 @@ use super::transform::{POINTS, SIDE, points};
 use crate::Shape;
 use crate::finish::Shared;
 use crate::isa::{Isa, Job, Vector};
+use crate::kept::Kept;
 
 /// Channels of the tiles of a row that are transformed at a time: their six rows stay in the nearest cache.
 const STRIP: usize = 96;
-
-/// Makes `room` at least `len` long.
-pub(super) fn at_least(room: &mut Vec<f32>, len: usize) -> &mut [f32] {
-    if room.len() < len {
-        room.resize(len, 0.0);
-    }
-    &mut room[..len]
-}
 
 /// Values to be cut into tiles of `N` by `N`, [`TILE`] apart: 6 of an input, 4 of a result's gradient.
 #[derive(Clone, Copy)]
@@ -40,7 +33,7 @@ impl<const N: usize> Tiles<'_, N> {
         (self.strip() * TILE + N - TILE) * self.xs.c
     }
 
-    /// Floats that [`Tiles::fill`] takes.
+    /// Floats that [`Tiles::fill`] takes of [`Kept::Rows`].
     pub fn room(&self) -> usize {
         self.xs.w * self.xs.c + SIDE * self.wide()
     }
@@ -50,15 +43,9 @@ impl<const N: usize> Tiles<'_, N> {
     ///
     /// # Safety
     /// Nothing else reads or writes those places.
-    pub unsafe fn fill(
-        &self,
-        slice: Option<usize>,
-        row: usize,
-        points: Shared,
-        [apart, first]: [usize; 2],
-        rows: &mut Vec<f32>,
-    ) {
+    pub unsafe fn fill(&self, slice: Option<usize>, row: usize, points: Shared, to: [usize; 2]) {
         let c = self.xs.c;
+        let [apart, first] = to;
         let Some(slice) = slice else {
             for p in 0..POINTS {
                 // SAFETY: the caller's promise.
@@ -66,9 +53,18 @@ impl<const N: usize> Tiles<'_, N> {
             }
             return;
         };
-        // A row of zeros, then six rows transformed along height, a strip of tiles at a time.
+        // SAFETY: the caller's promise.
+        Kept::Rows.lend(self.room(), |rows| unsafe { self.strips(slice, row, points, to, rows) });
+    }
+
+    /// The same by way of `rows`: a row of zeros, and six rows transformed along height, a strip of tiles at a time.
+    ///
+    /// # Safety
+    /// As [`Tiles::fill`].
+    unsafe fn strips(&self, slice: usize, row: usize, points: Shared, to: [usize; 2], rows: &mut [f32]) {
+        let (c, [apart, first]) = (self.xs.c, to);
         let (line, strip, wide) = (self.xs.w * c, self.strip(), self.wide());
-        let (zeros, rows) = at_least(rows, self.room()).split_at_mut(line);
+        let (zeros, rows) = rows.split_at_mut(line);
         zeros.fill(0.0);
         let seen: [&[f32]; N] = std::array::from_fn(|i| {
             let y = (row * TILE + i).checked_sub(self.pad[0]).filter(|&y| y < self.xs.h);

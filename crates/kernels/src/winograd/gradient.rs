@@ -4,12 +4,13 @@
 //! input with the transformed gradient of the result, summed over all tiles: 36 products where the direct sum
 //! takes 144 (Lavin & Gray, 2016, section 4.1, F(3 x 3, 4 x 4)).
 
-use super::forth::{Tiles, at_least};
+use super::forth::Tiles;
 use super::job::Part;
 use super::transform::{POINTS, SIDE, kernel_gradient};
 use super::{Cut, TILE};
 use crate::finish::Shared;
 use crate::isa::{Isa, Job, Vector};
+use crate::kept::Kept;
 use crate::weight_gradient::{Rows, outer};
 use crate::{Conv, Shape};
 use rayon::prelude::*;
@@ -35,14 +36,6 @@ pub(crate) struct Layer<'a> {
     pub lanes: usize,
 }
 
-/// Buffers of a thread: points of the input and of the gradient, and rows on the way to them.
-#[derive(Default)]
-struct Room {
-    input: Vec<f32>,
-    gradient: Vec<f32>,
-    rows: Vec<f32>,
-}
-
 impl Layer<'_> {
     /// The matrix `[taps * in][lanes]`.
     pub fn run(&self) -> Vec<f32> {
@@ -55,69 +48,76 @@ impl Layer<'_> {
         let tiles = cut.total * cut.tiles[0] * cut.tiles[1];
         let parts = PARTS.min(jobs).min(tiles / WORTH).min(SUMS / len);
         let part = |job: usize| Part::new(self.isa, conv, (self.x, self.xs, self.ys), &cut, job);
-        let sums = if parts < FEW {
-            let (mut sums, mut room) = (vec![0.0; len], Room::default());
-            (0..jobs).for_each(|job| self.shared(&part(job), &mut sums, &mut room));
-            sums
-        } else {
-            let each = jobs.div_ceil(parts);
-            let sum = |first: usize| {
-                let (mut sums, mut room) = (vec![0.0; len], Room::default());
-                (first..jobs.min(first + each)).for_each(|job| self.alone(&part(job), &mut sums, &mut room));
-                sums
-            };
-            let firsts: Vec<usize> = (0..jobs).step_by(each).collect();
-            let mut sums: Vec<Vec<f32>> = firsts.into_par_iter().map(sum).collect();
-            let mut total = sums.swap_remove(0);
+        if parts < FEW {
+            return Kept::Sums.lend(len, |sums| {
+                sums.fill(0.0);
+                (0..jobs).for_each(|job| self.shared(&part(job), sums));
+                self.kernels(sums)
+            });
+        }
+        let each = jobs.div_ceil(parts);
+        let parts = jobs.div_ceil(each);
+        Kept::Sums.lend(parts * len, |sums| {
+            sums.par_chunks_exact_mut(len).enumerate().for_each(|(i, sums)| {
+                sums.fill(0.0);
+                (i * each..jobs.min((i + 1) * each)).for_each(|job| self.alone(&part(job), sums));
+            });
+            let (total, others) = sums.split_at_mut(len);
             total.par_chunks_mut(4096).enumerate().for_each(|(i, total)| {
-                for part in &sums {
+                for part in others.chunks_exact(len) {
                     total.iter_mut().zip(&part[i * 4096..]).for_each(|(t, v)| *t += v);
                 }
             });
-            total
-        };
-        self.kernels(&sums)
+            self.kernels(total)
+        })
     }
 
     /// Adds what a job's tiles give, on this thread.
-    fn alone(&self, part: &Part, sums: &mut [f32], room: &mut Room) {
-        let input = at_least(&mut room.input, POINTS * part.apart());
-        let gradient = at_least(&mut room.gradient, POINTS * self.apart(part));
-        let (to_input, to_gradient) = (Shared::new(input), Shared::new(gradient));
-        for i in 0..part.seen() * part.rows {
-            // SAFETY: one thread fills, and nothing reads yet.
-            unsafe { part.fill(i / part.rows, i % part.rows, to_input, &mut room.rows) };
-        }
-        for i in 0..part.slices * part.rows {
-            // SAFETY: as above.
-            unsafe { self.fill(part, i, to_gradient, &mut room.rows) };
-        }
-        let each = sums.len() / POINTS;
-        sums.chunks_exact_mut(each)
-            .enumerate()
-            .for_each(|(p, sums)| self.point(part, p, input, gradient, sums));
+    fn alone(&self, part: &Part, sums: &mut [f32]) {
+        self.points(part, |input, gradient| {
+            let (to_input, to_gradient) = (Shared::new(input), Shared::new(gradient));
+            for i in 0..part.seen() * part.rows {
+                // SAFETY: one thread fills, and nothing reads yet.
+                unsafe { part.fill(i / part.rows, i % part.rows, to_input) };
+            }
+            for i in 0..part.slices * part.rows {
+                // SAFETY: as above.
+                unsafe { self.fill(part, i, to_gradient) };
+            }
+            let each = sums.len() / POINTS;
+            for (p, sums) in sums.chunks_exact_mut(each).enumerate() {
+                self.point(part, p, input, gradient, sums);
+            }
+        });
     }
 
     /// The same on all threads.
-    fn shared(&self, part: &Part, sums: &mut [f32], room: &mut Room) {
-        let input = at_least(&mut room.input, POINTS * part.apart());
-        let gradient = at_least(&mut room.gradient, POINTS * self.apart(part));
-        let (to_input, to_gradient) = (Shared::new(input), Shared::new(gradient));
-        let of_input = part.seen() * part.rows;
-        (0..of_input + part.slices * part.rows).into_par_iter().for_each_init(Vec::new, |rows, i| {
-            // SAFETY: each row of each slice has places of its own, and nothing reads yet.
-            unsafe {
-                match i.checked_sub(of_input) {
-                    None => part.fill(i / part.rows, i % part.rows, to_input, rows),
-                    Some(i) => self.fill(part, i, to_gradient, rows),
+    fn shared(&self, part: &Part, sums: &mut [f32]) {
+        self.points(part, |input, gradient| {
+            let (to_input, to_gradient) = (Shared::new(input), Shared::new(gradient));
+            let of_input = part.seen() * part.rows;
+            (0..of_input + part.slices * part.rows).into_par_iter().for_each(|i| {
+                // SAFETY: each row of each slice has places of its own, and nothing reads yet.
+                unsafe {
+                    match i.checked_sub(of_input) {
+                        None => part.fill(i / part.rows, i % part.rows, to_input),
+                        Some(i) => self.fill(part, i, to_gradient),
+                    }
                 }
-            }
+            });
+            let each = sums.len() / POINTS;
+            let (input, gradient) = (&*input, &*gradient);
+            sums.par_chunks_exact_mut(each)
+                .enumerate()
+                .for_each(|(p, sums)| self.point(part, p, input, gradient, sums));
         });
-        let each = sums.len() / POINTS;
-        let (input, gradient) = (&*input, &*gradient);
-        sums.par_chunks_exact_mut(each)
-            .enumerate()
-            .for_each(|(p, sums)| self.point(part, p, input, gradient, sums));
+    }
+
+    /// Lends `work` room for the points of a part's input and of its gradient.
+    fn points(&self, part: &Part, work: impl FnOnce(&mut [f32], &mut [f32])) {
+        Kept::Points.lend(POINTS * part.apart(), |input| {
+            Kept::Gradients.lend(POINTS * self.apart(part), |gradient| work(input, gradient));
+        });
     }
 
     /// Floats between two points' planes `[slices][rows][columns][lanes]` of the gradient.
@@ -130,14 +130,14 @@ impl Layer<'_> {
     ///
     /// # Safety
     /// Nothing else reads or writes the points of that row.
-    unsafe fn fill(&self, part: &Part, i: usize, points: Shared, rows: &mut Vec<f32>) {
+    unsafe fn fill(&self, part: &Part, i: usize, points: Shared) {
         let xs = Shape { c: self.lanes, ..self.ys };
         let tiles = Tiles::<TILE> { isa: self.isa, x: self.g, xs, pad: [0; 2], columns: part.columns };
         let (n, d) = part.sample(part.slice + i / part.rows);
         let slice = (d < xs.d).then_some(n * xs.d + d);
         let to = [self.apart(part), i * part.columns * self.lanes];
         // SAFETY: the caller's promise.
-        unsafe { tiles.fill(slice, part.row + i % part.rows, points, to, rows) }
+        unsafe { tiles.fill(slice, part.row + i % part.rows, points, to) }
     }
 
     /// Adds the products of point `p` to its sums `[kd][in][lanes]`.

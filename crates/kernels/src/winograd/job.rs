@@ -1,11 +1,12 @@
 //! The stages of a layer: its parts, transformed, multiplied, and transformed back.
 
 use super::back::{Back, Place};
-use super::forth::{Tiles, at_least};
+use super::forth::Tiles;
 use super::transform::{POINTS, SIDE};
 use super::{Cut, POSITIONS, TILE};
 use crate::finish::{Ending, Shared};
 use crate::isa::Isa;
+use crate::kept::Kept;
 use crate::panels::{Panel, Panels, WIDEST};
 use crate::tile::{Plain, Tap, multiply};
 use crate::{Conv, Shape};
@@ -40,9 +41,7 @@ pub(crate) fn convolve(
     let part = |i: usize| Part::new(isa, conv, (x, xs, ys), &cut, i);
     match cut.jobs() {
         1 => part(0).shared(weights, y, end),
-        jobs => (0..jobs).into_par_iter().for_each_init(Room::default, |room, i| {
-            part(i).alone(weights, y, end, room);
-        }),
+        jobs => (0..jobs).into_par_iter().for_each(|i| part(i).alone(weights, y, end)),
     }
 }
 
@@ -58,14 +57,6 @@ pub(crate) fn room(conv: &Conv, xs: Shape, threads: usize) -> usize {
         1 => points + threads * (rows + products),
         jobs => threads.min(jobs) * (points + rows + products),
     }
-}
-
-/// Buffers of a thread.
-#[derive(Default)]
-struct Room {
-    points: Vec<f32>,
-    rows: Vec<f32>,
-    products: Vec<f32>,
 }
 
 /// Some slices and rows of tiles of the result.
@@ -124,34 +115,34 @@ impl<'a> Part<'a> {
     }
 
     /// The whole part on this thread.
-    fn alone(&self, weights: &Panels, y: Shared, end: &Ending, room: &mut Room) {
-        let points = at_least(&mut room.points, POINTS * self.apart());
-        let shared = Shared::new(points);
-        for i in 0..self.seen() * self.rows {
-            // SAFETY: one thread fills, and nothing reads yet.
-            unsafe { self.fill(i / self.rows, i % self.rows, shared, &mut room.rows) };
-        }
-        let chunks = self.chunks();
-        for panel in weights.iter() {
-            for &(from, count) in &chunks {
-                self.multiply(points, panel, (from, count), &mut room.products, y, end);
+    fn alone(&self, weights: &Panels, y: Shared, end: &Ending) {
+        Kept::Points.lend(POINTS * self.apart(), |points| {
+            let shared = Shared::new(points);
+            for i in 0..self.seen() * self.rows {
+                // SAFETY: one thread fills, and nothing reads yet.
+                unsafe { self.fill(i / self.rows, i % self.rows, shared) };
             }
-        }
+            let chunks = self.chunks();
+            for panel in weights.iter() {
+                chunks.iter().for_each(|&chunk| self.multiply(points, panel, chunk, y, end));
+            }
+        });
     }
 
     /// The whole part on all threads, where there is one part only: as many pieces of weights as there
     /// are panels, read once each.
     fn shared(&self, weights: &Panels, y: Shared, end: &Ending) {
-        let mut points = vec![0.0; POINTS * self.apart()];
-        let shared = Shared::new(&mut points);
-        (0..self.seen() * self.rows).into_par_iter().for_each_init(Vec::new, |rows, i| {
-            // SAFETY: each row of each slice has places of its own, and nothing reads yet.
-            unsafe { self.fill(i / self.rows, i % self.rows, shared, rows) };
-        });
-        let chunks = self.chunks();
-        (0..weights.len() * chunks.len()).into_par_iter().for_each_init(Vec::new, |products, i| {
-            let (panel, chunk) = (weights.panel(i / chunks.len()), chunks[i % chunks.len()]);
-            self.multiply(&points, panel, chunk, products, y, end);
+        Kept::Points.lend(POINTS * self.apart(), |points| {
+            let shared = Shared::new(points);
+            (0..self.seen() * self.rows).into_par_iter().for_each(|i| {
+                // SAFETY: each row of each slice has places of its own, and nothing reads yet.
+                unsafe { self.fill(i / self.rows, i % self.rows, shared) };
+            });
+            let (points, chunks) = (&*points, self.chunks());
+            (0..weights.len() * chunks.len()).into_par_iter().for_each(|i| {
+                let (panel, chunk) = (weights.panel(i / chunks.len()), chunks[i % chunks.len()]);
+                self.multiply(points, panel, chunk, y, end);
+            });
         });
     }
 
@@ -165,13 +156,13 @@ impl<'a> Part<'a> {
     ///
     /// # Safety
     /// Nothing else reads or writes the points of that row and slice.
-    pub unsafe fn fill(&self, slice: usize, row: usize, points: Shared, rows: &mut Vec<f32>) {
+    pub unsafe fn fill(&self, slice: usize, row: usize, points: Shared) {
         let (n, d) = self.sample(self.slice + slice);
         let seen = d.checked_sub(self.conv.pad[0]).filter(|&z| z < self.xs.d);
         let first = (slice * self.rows + row) * self.columns * self.xs.c;
         let to = [self.apart(), first];
         // SAFETY: the caller's promise.
-        unsafe { self.tiles().fill(seen.map(|z| n * self.xs.d + z), self.row + row, points, to, rows) };
+        unsafe { self.tiles().fill(seen.map(|z| n * self.xs.d + z), self.row + row, points, to) };
     }
 
     /// The positions that go together into a product of matrices: first and count, at most [`POSITIONS`].
@@ -219,33 +210,26 @@ impl<'a> Part<'a> {
     }
 
     /// The results of `count` positions from `from` on, for one panel's channels.
-    fn multiply(
-        &self,
-        points: &[f32],
-        panel: Panel,
-        (from, count): (usize, usize),
-        room: &mut Vec<f32>,
-        y: Shared,
-        end: &Ending,
-    ) {
+    fn multiply(&self, points: &[f32], panel: Panel, (from, count): (usize, usize), y: Shared, end: &Ending) {
         let (c, plane, width) = (self.xs.c, self.plane(), panel.width);
-        let products = at_least(room, POINTS * count * width);
         let places = self.places(from, count);
         let mut taps: Vec<Tap> = (0..self.conv.kernel[0]).map(|_| Tap { x: &[], step: c, run: c }).collect();
-        for (p, products) in products.chunks_exact_mut(count * width).enumerate() {
-            for place in &places[p * count / POINTS..(p + 1) * count / POINTS] {
-                y.fetch(place.at + panel.first, width, [self.ys.w * self.ys.c, self.ys.c], place.size);
+        Kept::Products.lend(POINTS * count * width, |products| {
+            for (p, products) in products.chunks_exact_mut(count * width).enumerate() {
+                for place in &places[p * count / POINTS..(p + 1) * count / POINTS] {
+                    y.fetch(place.at + panel.first, width, [self.ys.w * self.ys.c, self.ys.c], place.size);
+                }
+                for (z, tap) in taps.iter_mut().enumerate() {
+                    let at = p * self.apart() + (from + z * plane) * c;
+                    tap.x = &points[at..at + count * c];
+                }
+                let part = panel.part(p, self.conv.kernel[0] * c);
+                multiply(self.isa, &taps, count, part, &Plain::new(products, width));
             }
-            for (z, tap) in taps.iter_mut().enumerate() {
-                let at = p * self.apart() + (from + z * plane) * c;
-                tap.x = &points[at..at + count * c];
-            }
-            let part = panel.part(p, self.conv.kernel[0] * c);
-            multiply(self.isa, &taps, count, part, &Plain::new(products, width));
-        }
-        let back = Back { ys: self.ys, products, places: &places, count, panel, y, end };
-        // SAFETY: the products are those of `count` positions; each position has results of its own, and
-        // each panel channels of its own.
-        unsafe { self.isa.run(&back) };
+            let back = Back { ys: self.ys, products, places: &places, count, panel, y, end };
+            // SAFETY: the products are those of `count` positions; each position has results of its own, and
+            // each panel channels of its own.
+            unsafe { self.isa.run(&back) };
+        });
     }
 }
