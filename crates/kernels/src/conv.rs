@@ -3,6 +3,7 @@
 use crate::direct::{self, points, slide, spread};
 use crate::finish::{Finish, Shared};
 use crate::isa::Isa;
+use crate::kept::{Kept, Lent};
 use crate::panels::Panels;
 use crate::place::place;
 use crate::{Shape, weight_gradient, winograd};
@@ -37,7 +38,7 @@ pub enum Method {
 pub struct Packed {
     conv: Conv,
     /// `[out, in, kd, kh, kw]`.
-    weight: Vec<f32>,
+    weight: Lent,
     direct: OnceLock<Panels>,
     winograd: OnceLock<Panels>,
 }
@@ -108,7 +109,9 @@ impl Conv {
     pub fn pack(&self, weight: &[f32]) -> Packed {
         self.check_weight(weight);
         let (direct, winograd) = Default::default();
-        Packed { conv: *self, weight: weight.to_vec(), direct, winograd }
+        let mut kept = Kept::Weights.take(weight.len());
+        kept.copy_from_slice(weight);
+        Packed { conv: *self, weight: kept, direct, winograd }
     }
 
     fn check_weight(&self, weight: &[f32]) {

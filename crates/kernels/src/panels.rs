@@ -1,5 +1,6 @@
 //! Matrices in the order in which the micro-kernel reads them.
 
+use crate::kept::{Kept, Lent};
 use rayon::prelude::*;
 
 /// Columns of the widest panel.
@@ -8,7 +9,7 @@ pub(crate) const WIDEST: usize = 32;
 /// A matrix cut into panels of 32, 16 or 8 columns, each `[rows][width]`, zeros beyond the last column.
 #[derive(Debug, Clone)]
 pub(crate) struct Panels {
-    values: Vec<f32>,
+    values: Lent,
     pub rows: usize,
     pub columns: usize,
     /// (first column, width, offset in `values`).
@@ -66,8 +67,8 @@ impl Panels {
             from += rows * width;
             first += width;
         }
-        let mut values = vec![0.0; from];
-        let mut rest = values.as_mut_slice();
+        let mut values = Kept::Panels.take(from);
+        let mut rest = &mut *values;
         let mut blanks = Vec::with_capacity(list.len());
         for &(first, width, _) in &list {
             let (values, behind) = rest.split_at_mut(rows * width);
@@ -75,7 +76,11 @@ impl Panels {
             rest = behind;
         }
         blanks.into_par_iter().with_max_len(1).for_each(|(first, mut blank)| {
-            fill(first, blank.width.min(columns - first), &mut blank);
+            let count = blank.width.min(columns - first);
+            if count < blank.width {
+                blank.values.fill(0.0);
+            }
+            fill(first, count, &mut blank);
         });
         Self { values, rows, columns, list }
     }

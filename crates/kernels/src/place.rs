@@ -1,29 +1,20 @@
 //! Copies of activations into larger, zeroed arrays: padding, and the spreading of strides.
 
 use crate::Shape;
+use crate::kept::{Kept, Lent};
 use rayon::prelude::*;
-use std::borrow::Cow;
 
 /// `x` with its places put at `offset + stride * place` of an array of the space `size`, zero elsewhere.
-/// Borrowed when that is `x` itself.
-pub(crate) fn place<'a>(
-    x: &'a [f32],
-    xs: Shape,
-    stride: [usize; 3],
-    offset: [usize; 3],
-    size: [usize; 3],
-) -> Cow<'a, [f32]> {
+pub(crate) fn place(x: &[f32], xs: Shape, stride: [usize; 3], offset: [usize; 3], size: [usize; 3]) -> Lent {
     assert_eq!(x.len(), xs.len(), "values do not fit their shape");
-    if stride == [1; 3] && offset == [0; 3] && size == xs.space() {
-        return Cow::Borrowed(x);
-    }
     let to = xs.with(size, xs.c);
-    let mut out = vec![0.0f32; to.len()];
+    let mut out = Kept::Spread.take(to.len());
     let (row, slab) = (size[2] * xs.c, size[1] * size[2] * xs.c);
     if slab == 0 {
-        return Cow::Owned(out);
+        return out;
     }
     out.par_chunks_mut(slab).enumerate().for_each(|(i, slab)| {
+        slab.fill(0.0);
         let (n, z) = (i / size[0], i % size[0]);
         let Some(sz) = source(z, offset[0], stride[0], xs.d) else { return };
         for (y, out) in slab.chunks_mut(row).enumerate() {
@@ -38,7 +29,7 @@ pub(crate) fn place<'a>(
             }
         }
     });
-    Cow::Owned(out)
+    out
 }
 
 /// The place that lands on `to`, if any.

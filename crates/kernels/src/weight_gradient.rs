@@ -155,7 +155,13 @@ impl Layer<'_> {
     fn shared_parts(&self, isa: Isa, len: usize, parts: usize) -> Vec<Vec<f32>> {
         let (ys, kernel, stride) = (self.ys, self.conv.kernel, self.conv.stride);
         let size: [usize; 3] = std::array::from_fn(|a| self.xs.space()[a] + 2 * self.conv.pad[a]);
-        let padded = place(self.x, self.xs, [1; 3], self.conv.pad, size);
+        let placed;
+        let padded = if self.conv.pad == [0; 3] {
+            self.x
+        } else {
+            placed = place(self.x, self.xs, [1; 3], self.conv.pad, size);
+            &placed
+        };
         let row = size[2] * self.xs.c;
         // Where the input of each row of the result begins.
         let start = |r: usize| {
