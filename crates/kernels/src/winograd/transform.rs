@@ -157,4 +157,29 @@ mod tests {
             assert!((got[0] - want).abs() < 1e-5, "{} for {want}", got[0]);
         }
     }
+
+    /// What each transform of the gradients is of one of the forward pass: <T u, v> = <u, T' v>.
+    #[test]
+    fn the_gradients_transforms_are_transposes() {
+        fn lanes<const N: usize>(v: [Portable; N]) -> [f64; N] {
+            v.map(|v| {
+                let mut out = [0.0f32; 8];
+                // SAFETY: plain Rust needs no instruction set; room for eight lanes.
+                unsafe { v.store(out.as_mut_ptr()) };
+                f64::from(out[0])
+            })
+        }
+        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+        let (m, g, k) = ([3.0, -1.0, 2.0, 5.0, -4.0, 7.0], [2.0, -3.0, 1.0, 6.0], [5.0, -2.0, 4.0]);
+        // SAFETY: plain Rust needs no instruction set.
+        let (results, of_g, of_m) = unsafe {
+            let all = m.map(|v| Portable::splat(v as f32));
+            (output(all), points(g.map(|v| Portable::splat(v as f32))), kernel_gradient(all))
+        };
+        assert!((dot(&lanes(results), &g) - dot(&m, &lanes(of_g))).abs() < 1e-4);
+        let mut of_k = [[0.0; KERNELS]; SIDE];
+        kernel_points([&[k[0]; KERNELS], &[k[1]; KERNELS], &[k[2]; KERNELS]], &mut of_k);
+        let of_k: Vec<f64> = of_k.iter().map(|p| p[0]).collect();
+        assert!((dot(&of_k, &m) - dot(&k, &lanes(of_m))).abs() < 1e-4);
+    }
 }
