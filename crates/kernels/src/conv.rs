@@ -3,7 +3,7 @@
 use crate::direct::{self, points, slide, spread};
 use crate::finish::{Finish, Shared};
 use crate::isa::Isa;
-use crate::kept::{Kept, Lent};
+use crate::kept::{Kept, Lent, Room};
 use crate::panels::Panels;
 use crate::place::place;
 use crate::{Shape, weight_gradient, winograd};
@@ -85,14 +85,13 @@ impl Conv {
         if winograd::pays(self, xs) { Method::Winograd } else { Method::Direct }
     }
 
-    /// Bytes that [`Conv::forward`] takes at most, beside operands and weights, on some threads.
-    pub fn room(&self, xs: Shape, threads: usize) -> usize {
-        let floats = match self.method(xs) {
+    /// What [`Conv::forward`] takes at most, beside operands and weights, on some threads, and what these keep.
+    pub fn room(&self, xs: Shape, threads: usize) -> Room {
+        match self.method(xs) {
             Method::Winograd => winograd::room(self, xs, threads),
-            Method::Direct if self.is_pointwise() || self.output(xs).is_empty() => 0,
-            Method::Direct => direct::room(self, xs, threads),
-        };
-        floats * size_of::<f32>()
+            Method::Direct if self.is_pointwise() || self.output(xs).is_empty() => Room::default(),
+            Method::Direct => Room { rows: direct::room(self, xs, threads), ..Room::default() },
+        }
     }
 
     /// Whether the kernel sees one place at a time, and each place once.

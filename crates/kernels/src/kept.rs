@@ -37,16 +37,51 @@ impl Kept {
 
     /// A buffer of `len` floats of any value, until it is dropped.
     pub fn take(self, len: usize) -> Lent {
+        // Weights may be held for long, and then not in a buffer that is much too large.
+        let most = match self {
+            Self::Weights | Self::Panels => len.saturating_mul(2),
+            _ => usize::MAX,
+        };
         let mut buffer = BUFFERS.with(|all| all[self as usize].take());
-        if buffer.len() < len {
-            buffer.resize(len, 0.0);
+        if !(len..=most).contains(&buffer.len()) {
+            if buffer.len() > len {
+                BUFFERS.with(|all| all[self as usize].set(buffer));
+            } else {
+                // Not grown: that would copy what nobody wants, with both in memory.
+                drop(buffer);
+            }
+            buffer = vec![0.0; len];
         }
         Lent { buffer, len, of: self }
     }
 }
 
+/// Bytes of working buffers, all threads together, by their kinds. Each is kept for the largest call there was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Room {
+    pub(crate) points: usize,
+    pub(crate) rows: usize,
+    pub(crate) products: usize,
+}
+
+impl Room {
+    /// What two calls hold, one after the other.
+    pub fn max(self, other: Self) -> Self {
+        Self {
+            points: self.points.max(other.points),
+            rows: self.rows.max(other.rows),
+            products: self.products.max(other.products),
+        }
+    }
+
+    /// All kinds together.
+    pub fn bytes(self) -> usize {
+        (self.points + self.rows + self.products) * size_of::<f32>()
+    }
+}
+
 /// A buffer that goes back when it is dropped, to the thread that drops it.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Lent {
     buffer: Vec<f32>,
     len: usize,
@@ -67,6 +102,12 @@ impl DerefMut for Lent {
     }
 }
 
+impl Clone for Lent {
+    fn clone(&self) -> Self {
+        Self { buffer: self.to_vec(), len: self.len, of: self.of }
+    }
+}
+
 impl Drop for Lent {
     fn drop(&mut self) {
         // Where several were lent the largest is kept. A thread that ends keeps none.
@@ -80,6 +121,7 @@ impl Drop for Lent {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Conv, Finish, Isa, Shape};
 
     #[test]
     fn a_buffer_comes_back_and_is_not_lent_twice_at_a_time() {
@@ -89,5 +131,46 @@ mod tests {
             a.as_ptr()
         });
         Kept::Sums.lend(4, |c| assert_eq!((c.as_ptr(), c.len(), c[0]), (at, 4, 1.0)));
+    }
+
+    #[test]
+    fn small_weights_leave_a_large_buffer_where_it_is() {
+        let at = Kept::Panels.take(10).as_ptr();
+        let small = Kept::Panels.take(4);
+        assert_ne!(small.as_ptr(), at);
+        drop((small.clone(), small));
+        assert_eq!(Kept::Panels.take(9).as_ptr(), at);
+    }
+
+    /// Fills what this thread keeps.
+    fn fill(value: f32) {
+        use Kept::*;
+        for kind in [Points, Gradients, Rows, Products, Sums, Spread] {
+            kind.lend(1 << 18, |b| b.fill(value));
+        }
+        // Lengths that the weights below ask for, near enough to be used.
+        Weights.lend(1 << 12, |b| b.fill(value));
+        Panels.lend(1 << 14, |b| b.fill(value));
+    }
+
+    #[test]
+    fn nothing_is_read_that_was_not_written_before() {
+        let x = Shape { n: 2, d: 3, h: 9, w: 15, c: 8 };
+        for stride in [1, 2] {
+            let conv = Conv { c_in: 8, c_out: 12, kernel: [3; 3], stride: [stride; 3], pad: [1; 3] };
+            let values = |n: usize| (0..n).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect::<Vec<_>>();
+            let (v, w, g) = (values(x.len()), values(12 * 8 * 27), values(conv.output(x).len()));
+            let run = |value: f32| {
+                rayon::broadcast(|_| fill(value));
+                let mut out = [g.clone(), v.clone(), w.clone()];
+                conv.forward(Isa::best(), &v, x, &conv.pack(&w), &Finish::default(), &mut out[0]);
+                fill(value);
+                conv.input_gradient(Isa::best(), &g, x, &w, &mut out[1]);
+                fill(value);
+                conv.weight_gradient(Isa::best(), &v, x, &g, &mut out[2], None);
+                out
+            };
+            assert_eq!(run(0.0), run(f32::NAN));
+        }
     }
 }

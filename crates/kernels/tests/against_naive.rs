@@ -112,7 +112,7 @@ fn the_shapes_that_the_networks_use() {
     check(conv(40, 24, [1, 1, 3], [1; 3], [0, 0, 1]), s(1, 2, 40, 90, 40), 9);
 }
 
-/// By Winograd's method, forward and input gradient alike.
+/// By Winograd's method, forward and gradients alike.
 fn check_winograd(conv: Conv, xs: Shape, seed: u64) {
     assert_eq!(conv.method(xs), Method::Winograd, "{conv:?} {xs:?}");
     check(conv, xs, seed);
@@ -134,6 +134,12 @@ fn winograd_at_any_edge_and_tail() {
     // A tile of a row at a time, padding wider and narrower than one.
     check_winograd(conv(64, 16, 2, [1, 1, 2]), s(1, 2, 8, 21, 64), 8);
     check_winograd(conv(128, 8, 1, [0, 1, 0]), s(1, 1, 8, 22, 128), 9);
+    // Two tiles of eight channels at a time, in several strips.
+    check_winograd(conv(8, 8, 3, [1; 3]), s(1, 2, 9, 61, 8), 10);
+    // A weight gradient of several jobs, but too few parts for sums of their own.
+    check_winograd(conv(120, 8, 1, [0, 1, 1]), s(1, 1, 64, 72, 120), 11);
+    // Far more channels out than in.
+    check_winograd(conv(8, 72, 1, [0, 1, 1]), s(1, 1, 41, 42, 8), 12);
 }
 
 #[test]

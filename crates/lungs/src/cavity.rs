@@ -24,7 +24,9 @@ const WALL_BLUR_MM: f32 = 2.0;
 const CONTACT: f64 = 0.75;
 /// Ribs are not expected this far beyond the expected radius.
 const RIB_MOST: f32 = 1.15;
-/// Bones beyond this share of it are no ribs where both lungs reach alike far, the one this share of the other.
+/// Down to this far below the highest lung, mm, bones beyond this share of the expected radius are no ribs where both
+/// lungs reach alike far, the one this share of the other.
+const SHOULDER_MM: f64 = 90.0;
 const SHOULDER: f32 = 1.3;
 const ALIKE: f32 = 0.85;
 /// Lung this close to the wall touches it, mm.
@@ -309,7 +311,8 @@ impl Cavity {
                 let above = (i / DIRECTIONS) as f64 > self.top;
                 // Where lung reaches the wall, what lies far outside is a shoulder blade or an arm.
                 let beyond = own[i] >= CONTACT as f32 * expected[i] && inner > RIB_MOST * expected[i];
-                let shoulder = inner.is_finite() && inner > SHOULDER * expected[i];
+                let high = (i / DIRECTIONS) as f64 > self.top - SHOULDER_MM / self.spacing[2];
+                let shoulder = high && inner.is_finite() && inner > SHOULDER * expected[i];
                 let wall = if shoulder && alike(own[i], scale * other[i]) {
                     own[i].max(scale * other[i])
                 } else if inner.is_finite() && !above && !beyond {

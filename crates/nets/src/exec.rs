@@ -4,7 +4,7 @@ use crate::fold::{Step, steps};
 use crate::ops::{self, Ready};
 use crate::plan::{Plan, in_place};
 use crate::{NetSpec, NetsError, Result, Shape, Source, Tensor, Weights};
-use pleura_kernels::Residual;
+use pleura_kernels::{Residual, Room};
 use rayon::prelude::*;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -140,7 +140,7 @@ impl Executor {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives back the buffers kept from earlier runs.
+    /// Gives back the buffers kept from earlier runs, but for what layers work in, which threads keep.
     pub fn release(&self) {
         self.kept().clear();
     }
@@ -158,9 +158,9 @@ impl Executor {
         let room = |(step, ready): (&Step, &Ready)| match step.inputs.first() {
             Some(Source::Image) => ready.room(image, part),
             Some(Source::Layer(l)) => ready.room(shapes[*l], part),
-            _ => 0,
+            _ => Room::default(),
         };
-        let room = self.steps.iter().zip(&self.ready).map(room).max().unwrap_or(0);
+        let room = self.steps.iter().zip(&self.ready).map(room).fold(Room::default(), Room::max).bytes();
         let at_once = n.div_ceil(part.max(1)).min(rayon::current_num_threads());
         // What the parts gave, and all of them joined.
         let results: usize = self.spec.output_places()?.iter().map(|&o| shapes[o].len()).sum();

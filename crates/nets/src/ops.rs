@@ -90,14 +90,14 @@ fn source(o: usize, k: usize, stride: usize, pad: usize, size: usize) -> Option<
 }
 
 impl Ready {
-    /// Bytes that the step takes at most, beside its inputs, its result and its weights, for `n` samples.
-    pub(crate) fn room(&self, input: Shape, n: usize) -> usize {
+    /// What the step takes at most, beside its inputs, its result and its weights, for `n` samples.
+    pub(crate) fn room(&self, input: Shape, n: usize) -> kernels::Room {
         match (self, input) {
             (Self::Conv(conv), Shape::Map { size: [d, h, w], .. }) => {
                 let xs = kernels::Shape { n, d, h, w, c: conv.conv.c_in };
                 conv.conv.room(xs, rayon::current_num_threads())
             }
-            _ => 0,
+            _ => kernels::Room::default(),
         }
     }
 

@@ -43,7 +43,9 @@ impl Layer<'_> {
         assert!(conv.kernel[1..] == [3, 3] && conv.stride == [1; 3] && self.xs.c == conv.c_in);
         assert_eq!((self.x.len(), self.ys), (self.xs.len(), conv.output(self.xs)), "values do not fit");
         assert_eq!(self.g.len(), self.ys.places() * self.lanes, "the gradient does not fit the result");
-        let cut = Cut::new(conv, self.ys);
+        // A job's points of the gradient are to fit as well.
+        let wider = Conv { c_in: conv.c_in.max(self.lanes), ..*conv };
+        let cut = Cut::new(&wider, self.ys);
         let (jobs, len) = (cut.jobs(), POINTS * conv.kernel[0] * self.xs.c * self.lanes);
         let tiles = cut.total * cut.tiles[0] * cut.tiles[1];
         let parts = PARTS.min(jobs).min(tiles / WORTH).min(SUMS / len);

@@ -6,7 +6,7 @@ use super::transform::{POINTS, SIDE};
 use super::{Cut, POSITIONS, TILE};
 use crate::finish::{Ending, Shared};
 use crate::isa::Isa;
-use crate::kept::Kept;
+use crate::kept::{Kept, Room};
 use crate::panels::{Panel, Panels, WIDEST};
 use crate::tile::{Plain, Tap, multiply};
 use crate::{Conv, Shape};
@@ -45,17 +45,21 @@ pub(crate) fn convolve(
     }
 }
 
-/// Floats that [`convolve`] takes at most, beside its operands, on some threads.
-pub(crate) fn room(conv: &Conv, xs: Shape, threads: usize) -> usize {
+/// What [`convolve`] takes at most, beside its operands, on some threads.
+pub(crate) fn room(conv: &Conv, xs: Shape, threads: usize) -> Room {
     let ys = conv.output(xs);
     let cut = Cut::new(conv, ys);
     let part = Part::new(Isa::Portable, conv, (&[], xs, ys), &cut, 0);
-    let rows = part.tiles().room();
     let products = POINTS * POSITIONS.min(part.slices * part.plane()) * WIDEST;
-    let points = POINTS * part.apart();
-    match cut.jobs() {
-        1 => points + threads * (rows + products),
-        jobs => threads.min(jobs) * (points + rows + products),
+    // One part has its points once, and all threads work on it.
+    let [points, threads] = match cut.jobs() {
+        1 => [1, threads],
+        jobs => [threads.min(jobs); 2],
+    };
+    Room {
+        points: points * POINTS * part.apart(),
+        rows: threads * part.tiles().room(),
+        products: threads * products,
     }
 }
 

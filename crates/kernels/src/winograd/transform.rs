@@ -102,9 +102,10 @@ pub(super) unsafe fn kernel_gradient<V: Vector>(m: [V; SIDE]) -> [V; 3] {
     let (by_a, by_b) = (1.0 / (2.0 * a * a * (a * a - b * b)), 1.0 / (2.0 * b * b * (b * b - a * a)));
     // SAFETY: the caller's promise.
     unsafe {
-        let [none, by_a1, by_b1] = [1.0 / (a * a * b * b), a * by_a, b * by_b].map(|f| V::splat(f as f32));
-        let [by_a0, by_b0, by_a2, by_b2] =
-            [by_a, by_b, a * a * by_a, b * b * by_b].map(|f| V::splat(f as f32));
+        let none = V::splat((1.0 / (a * a * b * b)) as f32);
+        let (by_a0, by_b0) = (V::splat(by_a as f32), V::splat(by_b as f32));
+        let (by_a1, by_b1) = (V::splat((a * by_a) as f32), V::splat((b * by_b) as f32));
+        let (by_a2, by_b2) = (V::splat((a * a * by_a) as f32), V::splat((b * b * by_b) as f32));
         let (sum_a, sum_b) = (m[1].add(m[2]), m[3].add(m[4]));
         [
             m[0].mul(none).add_product(by_a0, sum_a).add_product(by_b0, sum_b),
