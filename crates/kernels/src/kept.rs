@@ -56,7 +56,7 @@ impl Kept {
     }
 }
 
-/// Bytes of working buffers, all threads together, by their kinds. Each is kept for the largest call there was.
+/// Floats of working buffers, all threads together, by their kinds. Each is kept for the largest call there was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Room {
     pub(crate) points: usize,
@@ -74,7 +74,7 @@ impl Room {
         }
     }
 
-    /// All kinds together.
+    /// Bytes of all kinds together.
     pub fn bytes(self) -> usize {
         (self.points + self.rows + self.products) * size_of::<f32>()
     }

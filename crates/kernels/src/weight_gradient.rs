@@ -11,7 +11,7 @@ use std::borrow::Cow;
 /// Lanes of the narrowest vector.
 const LANES: usize = 8;
 /// Parts that the rows of the result are cut into, each with sums of its own.
-const PARTS: usize = 16;
+pub(crate) const PARTS: usize = 16;
 /// Floats that the sums of all parts may take; large matrices get fewer parts.
 const SUMS: usize = 1 << 19;
 /// Rows of the weight matrix that one job holds, a multiple of a tile's twelve.
@@ -57,6 +57,16 @@ pub(crate) fn weight_gradient(
     if let Some(gbias) = gbias {
         channel_sums(gy, ys.c, gbias);
     }
+}
+
+/// Adds the sums of parts to `total`, in their order.
+pub(crate) fn add_parts<'a>(total: &mut [f32], parts: impl Iterator<Item = &'a [f32]> + Clone + Sync) {
+    const RUN: usize = 4096;
+    total.par_chunks_mut(RUN).enumerate().for_each(|(i, total)| {
+        for part in parts.clone() {
+            total.iter_mut().zip(&part[i * RUN..]).for_each(|(t, v)| *t += v);
+        }
+    });
 }
 
 /// The same places in rows as long as a tile likes, where the kernel sees one place at a time.
@@ -114,12 +124,7 @@ impl Layer<'_> {
         }
         .into_iter();
         let mut total = parts.next().unwrap_or_else(|| vec![0.0; len]);
-        let others = parts.as_slice();
-        total.par_chunks_mut(4096).enumerate().for_each(|(i, total)| {
-            for part in others {
-                total.iter_mut().zip(&part[i * 4096..]).for_each(|(t, v)| *t += v);
-            }
-        });
+        add_parts(&mut total, parts.as_slice().iter().map(Vec::as_slice));
         total
     }
 

@@ -5,19 +5,17 @@
 //! takes 144 (Lavin & Gray, 2016, section 4.1, F(3 x 3, 4 x 4)).
 
 use super::forth::Tiles;
-use super::job::Part;
+use super::job::{APART, Part};
 use super::transform::{POINTS, SIDE, kernel_gradient};
 use super::{Cut, TILE};
 use crate::finish::Shared;
 use crate::isa::{Isa, Job, Vector};
 use crate::kept::Kept;
-use crate::weight_gradient::{Rows, outer};
+use crate::weight_gradient::{PARTS, Rows, add_parts, outer};
 use crate::{Conv, Shape};
 use rayon::prelude::*;
 
-/// Parts of the tiles at most, each with sums of its own, and at least: with fewer, threads share the work of
-/// each job instead.
-const PARTS: usize = 16;
+/// With fewer parts of the tiles threads share the work of each job, in place of having sums of their own.
 const FEW: usize = 4;
 /// Tiles of a part at least: to add its sums up must cost less than they do.
 const WORTH: usize = 96;
@@ -65,11 +63,7 @@ impl Layer<'_> {
                 (i * each..jobs.min((i + 1) * each)).for_each(|job| self.alone(&part(job), sums));
             });
             let (total, others) = sums.split_at_mut(len);
-            total.par_chunks_mut(4096).enumerate().for_each(|(i, total)| {
-                for part in others.chunks_exact(len) {
-                    total.iter_mut().zip(&part[i * 4096..]).for_each(|(t, v)| *t += v);
-                }
-            });
+            add_parts(total, others.chunks_exact(len));
             self.kernels(total)
         })
     }
@@ -124,8 +118,7 @@ impl Layer<'_> {
 
     /// Floats between two points' planes `[slices][rows][columns][lanes]` of the gradient.
     fn apart(&self, part: &Part) -> usize {
-        // A line more, so that a tile's points do not all fall on the same lines of a cache.
-        part.slices * part.plane() * self.lanes + 16
+        part.slices * part.plane() * self.lanes + APART
     }
 
     /// Transforms the tiles of the `i`-th row of the part's gradient.

@@ -14,7 +14,7 @@ use rayon::prelude::*;
 
 /// Floats between the points' planes beyond their length, so that a tile's points do not all fall on
 /// the same lines of a cache.
-const APART: usize = 16;
+pub(super) const APART: usize = 16;
 
 /// Positions of a sample for which it pays to leave out the slices between samples.
 const ENOUGH: usize = 12;
@@ -66,7 +66,7 @@ pub(crate) fn room(conv: &Conv, xs: Shape, threads: usize) -> Room {
 /// Some slices and rows of tiles of the result.
 #[derive(Clone, Copy)]
 pub(super) struct Part<'a> {
-    pub isa: Isa,
+    isa: Isa,
     conv: &'a Conv,
     x: &'a [f32],
     xs: Shape,

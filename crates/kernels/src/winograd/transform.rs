@@ -14,6 +14,13 @@ pub(super) const POINTS: usize = SIDE * SIDE;
 const A: f32 = 11.0 / 16.0;
 const B: f32 = 1.5;
 
+/// What the values of a kernel at 0, at a and -a, and at b and -b are divided by: the products of the point's distances
+/// to the others.
+const BY: [f64; 3] = {
+    let (aa, bb) = ((A * A) as f64, (B * B) as f64);
+    [1.0 / (aa * bb), 1.0 / (2.0 * aa * (aa - bb)), 1.0 / (2.0 * bb * (bb - aa))]
+};
+
 /// Kernels that are transformed at a time.
 pub(super) const KERNELS: usize = 8;
 
@@ -22,10 +29,10 @@ pub(super) const KERNELS: usize = 8;
 #[inline(always)]
 pub(super) fn kernel_points(g: [&[f64; KERNELS]; 3], points: &mut [[f64; KERNELS]; SIDE]) {
     let (a, b) = (f64::from(A), f64::from(B));
-    let (by_a, by_b) = (1.0 / (2.0 * a * a * (a * a - b * b)), 1.0 / (2.0 * b * b * (b * b - a * a)));
+    let [by_none, by_a, by_b] = BY;
     for k in 0..KERNELS {
         let (even_a, even_b) = (g[0][k] + a * a * g[2][k], g[0][k] + b * b * g[2][k]);
-        points[0][k] = g[0][k] * (1.0 / (a * a * b * b));
+        points[0][k] = g[0][k] * by_none;
         points[1][k] = (even_a + a * g[1][k]) * by_a;
         points[2][k] = (even_a - a * g[1][k]) * by_a;
         points[3][k] = (even_b + b * g[1][k]) * by_b;
@@ -99,10 +106,10 @@ pub(super) unsafe fn points<V: Vector, const N: usize>(d: [V; N]) -> [V; SIDE] {
 #[inline(always)]
 pub(super) unsafe fn kernel_gradient<V: Vector>(m: [V; SIDE]) -> [V; 3] {
     let (a, b) = (f64::from(A), f64::from(B));
-    let (by_a, by_b) = (1.0 / (2.0 * a * a * (a * a - b * b)), 1.0 / (2.0 * b * b * (b * b - a * a)));
+    let [by_none, by_a, by_b] = BY;
     // SAFETY: the caller's promise.
     unsafe {
-        let none = V::splat((1.0 / (a * a * b * b)) as f32);
+        let none = V::splat(by_none as f32);
         let (by_a0, by_b0) = (V::splat(by_a as f32), V::splat(by_b as f32));
         let (by_a1, by_b1) = (V::splat((a * by_a) as f32), V::splat((b * by_b) as f32));
         let (by_a2, by_b2) = (V::splat((a * a * by_a) as f32), V::splat((b * b * by_b) as f32));
