@@ -30,6 +30,7 @@ mod stages;
 mod start;
 mod trainer;
 mod truth;
+mod widen;
 
 pub use augment::AugmentConfig;
 pub use checkpoint::weights_sha256;

@@ -1,6 +1,7 @@
 //! What a training starts from: random weights, or those of another model.
 
 use crate::checkpoint::file_sha256;
+use crate::widen::widened;
 use crate::{Error, Result};
 use pleura_nets::{Model, NetSpec, Weights};
 use serde::Serialize;
@@ -35,13 +36,16 @@ impl Start {
     }
 
     /// Random weights, replaced by the model's wherever name and shape are the same: a head for other
-    /// classes starts anew.
+    /// classes starts anew. A wider form of the model's network begins as that network ([`widened`]).
     ///
     /// # Errors
     /// [`Error::Config`] when less than half of the tensors fit: it is another network.
     pub fn weights(&self, spec: &NetSpec, seed: u64) -> Result<Weights> {
         let mut weights = Weights::init(spec, seed)?;
         let Some(model) = &self.model else { return Ok(weights) };
+        if let Some(wide) = widened(&model.manifest.spec, &model.weights, spec, &weights) {
+            return Ok(wide);
+        }
         let mut taken = 0;
         for (name, tensor) in &mut weights.0 {
             if let Some(other) = model.weights.0.get(name).filter(|o| o.shape == tensor.shape) {
