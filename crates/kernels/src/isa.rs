@@ -62,6 +62,28 @@ impl Isa {
     }
 }
 
+/// Plain loops, to be compiled for each instruction set.
+pub trait Loops {
+    /// Runs them. To be marked `#[inline(always)]`: what is not inlined is compiled for the oldest processor.
+    fn run(self);
+}
+
+impl Isa {
+    /// Runs loops as they are compiled for this set; for the best one where the processor lacks it. Whatever the
+    /// set, results are the same to the bit: operations are neither reordered nor fused.
+    pub fn run_loops<L: Loops>(self, loops: L) {
+        match self.at_hand() {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `best` was detected and includes every earlier set.
+            Isa::Avx512 => unsafe { x86::loops_avx512(loops) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Isa::Avx2 => unsafe { x86::loops_avx2(loops) },
+            _ => loops.run(),
+        }
+    }
+}
+
 /// Asks the processor to bring the line of `at` near. A hint: nothing is read, whatever the address.
 #[inline(always)]
 pub(crate) fn fetch(at: *const f32) {

@@ -30,7 +30,7 @@ mod winograd;
 pub use conv::{Conv, Method, Packed};
 pub use dense::{Linear, global_avg_pool, global_avg_pool_gradient};
 pub use finish::{Act, Finish, Residual};
-pub use isa::Isa;
+pub use isa::{Isa, Loops};
 pub use kept::Room;
 pub use pool::MaxPool;
 pub use shape::Shape;

@@ -103,8 +103,8 @@ impl Panels {
 }
 
 impl<'a> Panel<'a> {
-    /// The rows `part * count..(part + 1) * count` alone.
-    pub fn part(&self, part: usize, count: usize) -> Panel<'a> {
-        Panel { weights: &self.weights[part * count * self.width..][..count * self.width], ..*self }
+    /// Some rows alone.
+    pub fn rows(&self, first: usize, count: usize) -> Panel<'a> {
+        Panel { weights: &self.weights[first * self.width..][..count * self.width], ..*self }
     }
 }

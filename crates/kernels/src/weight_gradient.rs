@@ -33,17 +33,24 @@ pub(crate) fn weight_gradient(
 ) {
     let xs = merged(conv, xs);
     let ys = conv.output(xs);
-    let taps = conv.taps();
     assert_eq!(xs.c, conv.c_in, "channels do not fit the convolution");
     assert_eq!(gy.len(), ys.len(), "the gradient does not fit the result");
-    assert_eq!(gw.len(), conv.c_out * conv.c_in * taps, "weights do not fit the convolution");
+    assert_eq!(gw.len(), conv.c_out * conv.c_in * conv.taps(), "weights do not fit the convolution");
     assert_eq!(x.len(), xs.len(), "values do not fit their shape");
     let lanes = ys.c.next_multiple_of(LANES);
     let g = if lanes == ys.c { Cow::Borrowed(gy) } else { widen(gy, ys.c, lanes).into() };
-    let sums = match conv.method(xs) {
-        Method::Winograd => Gradient { isa, conv, x, xs, ys, g: &g, lanes }.run(),
-        Method::Direct => Layer { x, xs, conv, ys, g: &g, lanes }.run(isa),
-    };
+    match conv.method(xs) {
+        Method::Winograd => put(conv, &Gradient { isa, conv, x, xs, ys, g: &g, lanes }.run(), lanes, gw),
+        Method::Direct => put(conv, &Layer { x, xs, conv, ys, g: &g, lanes }.run(isa), lanes, gw),
+    }
+    if let Some(gbias) = gbias {
+        channel_sums(gy, ys.c, gbias);
+    }
+}
+
+/// Puts sums `[taps * in][lanes]` in the places of the weights `[out, in, kd, kh, kw]`.
+fn put(conv: &Conv, sums: &[f32], lanes: usize, gw: &mut [f32]) {
+    let taps = conv.taps();
     // The sums lie by tap, input, output channel, the weights by output, input channel, tap. One output channel
     // after the other, each float would come from a page of its own.
     let row = conv.c_in * taps;
@@ -54,9 +61,6 @@ pub(crate) fn weight_gradient(
             to.zip(&sums[block * TOGETHER..]).for_each(|(to, sum)| *to = *sum);
         }
     });
-    if let Some(gbias) = gbias {
-        channel_sums(gy, ys.c, gbias);
-    }
 }
 
 /// Adds the sums of parts to `total`, in their order.
@@ -199,7 +203,7 @@ impl Layer<'_> {
     fn rows(&self, isa: Isa, x: &[f32], starts: &[usize], g: &[f32], sums: &mut [f32]) {
         let (step, positions) = (self.conv.stride[2] * self.xs.c, self.ys.w);
         let rows = Rows { x, starts, step, run: sums.len() / self.lanes, positions };
-        outer(isa, &rows, &g[..starts.len() * positions * self.lanes], self.lanes, sums);
+        outer(isa, &rows, &g[..starts.len() * positions * self.lanes], self.lanes, sums, false);
     }
 }
 
@@ -224,14 +228,15 @@ pub(crate) struct Rows<'a> {
     pub positions: usize,
 }
 
-/// `sums[k][l] += sum over rows r and positions p of x[starts[r] + p * step + k] * g[r][p][l]`.
-pub(crate) fn outer(isa: Isa, x: &Rows, g: &[f32], lanes: usize, sums: &mut [f32]) {
+/// `sums[k][l] += sum over rows r and positions p of x[starts[r] + p * step + k] * g[r][p][l]`; the `first` such
+/// call sets the sums, whatever they were.
+pub(crate) fn outer(isa: Isa, x: &Rows, g: &[f32], lanes: usize, sums: &mut [f32], first: bool) {
     assert!(x.positions > 0 && lanes.is_multiple_of(LANES));
     let reach = (x.positions - 1) * x.step + x.run;
     assert!(x.starts.iter().all(|s| s + reach <= x.x.len()));
     assert_eq!(g.len(), x.starts.len() * x.positions * lanes);
     assert_eq!(sums.len(), x.run * lanes);
-    let job = Outer { x, g: g.as_ptr(), lanes, sums: sums.as_mut_ptr() };
+    let job = Outer { x, g: g.as_ptr(), lanes, sums: sums.as_mut_ptr(), first };
     // SAFETY: the asserts bound every access of `Outer::run`.
     unsafe { isa.run(&job) }
 }
@@ -243,6 +248,7 @@ struct Outer<'a> {
     lanes: usize,
     /// `[run][lanes]`.
     sums: *mut f32,
+    first: bool,
 }
 
 impl Job for Outer<'_> {
@@ -312,7 +318,14 @@ impl Outer<'_> {
         // SAFETY: offsets stay within what the caller promises.
         unsafe {
             let at = |r: usize, b: usize| self.sums.add((k + r) * self.lanes + lane + b * V::LANES);
-            let mut sums: [[V; B]; R] = std::array::from_fn(|r| std::array::from_fn(|b| V::load(at(r, b))));
+            let mut sums = [[V::splat(0.0); B]; R];
+            if !self.first {
+                for (r, sums) in sums.iter_mut().enumerate() {
+                    for (b, sum) in sums.iter_mut().enumerate() {
+                        *sum = V::load(at(r, b));
+                    }
+                }
+            }
             let (step, lanes, positions) = (self.x.step, self.lanes, self.x.positions);
             for (row, start) in self.x.starts.iter().enumerate() {
                 let x = self.x.x.as_ptr().add(start + k);

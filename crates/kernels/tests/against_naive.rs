@@ -152,6 +152,28 @@ fn winograd_in_several_jobs() {
     check_winograd(conv(1, [0, 1, 1]), s(23, 1, 30, 31, 40), 3);
 }
 
+#[test]
+fn winograd_leaves_out_padding_along_depth() {
+    let s = |n, d, h, w| Shape { n, d, h, w, c: 16 };
+    let conv =
+        |depth, pad| Conv { c_in: 16, c_out: 16, kernel: [depth, 3, 3], stride: [1; 3], pad: [pad, 1, 1] };
+    // Many positions at each depth, so that those at the ends are multiplied apart; too few of them; one slice.
+    check_winograd(conv(3, 1), s(3, 3, 8, 9), 1);
+    check_winograd(conv(3, 2), s(4, 2, 12, 8), 2);
+    check_winograd(conv(3, 1), s(5, 3, 4, 7), 3);
+    check_winograd(conv(3, 1), s(6, 1, 9, 12), 4);
+    // A kernel that sees nothing but padding at the ends, on buffers that hold what others left.
+    let (conv, xs) = (conv(3, 4), s(3, 2, 12, 9));
+    assert_eq!(conv.method(xs), Method::Winograd);
+    let (x, w, mut sum) = (values(xs.len(), 5), values(16 * 16 * 27, 6), vec![0.0; conv.output(xs).len()]);
+    products(&conv, xs, |yi, xi, wi| sum[yi] += f64::from(x[xi]) * f64::from(w[wi]));
+    for isa in Isa::available() {
+        let mut y = vec![f32::NAN; sum.len()];
+        conv.forward(isa, &x, xs, &conv.pack(&w), &Finish::default(), &mut y);
+        close(&y, &sum);
+    }
+}
+
 /// Cases of a random test; PROPTEST_CASES can make them fewer, for a checker that is slow.
 fn cases(most: u32) -> u32 {
     ProptestConfig::default().cases.min(most)

@@ -1,5 +1,6 @@
 //! AdamW over named tensors, with a state that can be stored bit for bit.
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -76,9 +77,15 @@ pub(crate) struct AdamW {
     pub moments: BTreeMap<String, Moments>,
 }
 
-/// Euclidean norm over all gradients, summed in order in double precision.
+/// Values that one thread takes at a time.
+const PIECE: usize = 1 << 14;
+
+/// Euclidean norm over all gradients, summed in double precision: pieces of a fixed size, added in order.
 pub(crate) fn norm<'a>(gradients: impl Iterator<Item = &'a [f32]>) -> f64 {
-    gradients.flatten().map(|&g| f64::from(g) * f64::from(g)).sum::<f64>().sqrt()
+    let square = |piece: &[f32]| piece.iter().map(|&g| f64::from(g) * f64::from(g)).sum::<f64>();
+    let pieces: Vec<&[f32]> = gradients.flat_map(|g| g.chunks(PIECE)).collect();
+    let squares: Vec<f64> = pieces.into_par_iter().map(square).collect();
+    squares.iter().sum::<f64>().sqrt()
 }
 
 impl AdamW {
@@ -106,13 +113,17 @@ impl AdamW {
         let c2 = (1.0 - config.betas[1].powi(updates)) as f32;
         let rate = rate as f32;
         let keep = if decayed { 1.0 - rate * config.weight_decay as f32 } else { 1.0 };
-        let state = moments.first.iter_mut().zip(&mut moments.second);
-        for ((value, &gradient), (m, v)) in values.iter_mut().zip(gradient).zip(state) {
-            let g = gradient * scale;
-            *m = b1 * *m + (1.0 - b1) * g;
-            *v = b2 * *v + (1.0 - b2) * g * g;
-            *value = *value * keep - rate * (*m / c1) / ((*v / c2).sqrt() + 1e-8);
-        }
+        let state = moments.first.par_chunks_mut(PIECE).zip(moments.second.par_chunks_mut(PIECE));
+        let pieces = values.par_chunks_mut(PIECE).zip(gradient.par_chunks(PIECE)).zip(state);
+        pieces.for_each(|((values, gradient), (first, second))| {
+            let state = first.iter_mut().zip(second);
+            for ((value, &gradient), (m, v)) in values.iter_mut().zip(gradient).zip(state) {
+                let g = gradient * scale;
+                *m = b1 * *m + (1.0 - b1) * g;
+                *v = b2 * *v + (1.0 - b2) * g * g;
+                *value = *value * keep - rate * (*m / c1) / ((*v / c2).sqrt() + 1e-8);
+            }
+        });
     }
 }
 

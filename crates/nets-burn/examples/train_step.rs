@@ -8,12 +8,16 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use pleura_nets::Model;
 use pleura_nets_burn::{Net, Value};
+use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs;
 use std::io::{Write, stdin, stdout};
 use std::path::Path;
 use std::time::Instant;
+
+/// Values that one thread updates at a time.
+const PIECE: usize = 1 << 14;
 
 type Done<T> = Result<T, Box<dyn Error>>;
 
@@ -26,7 +30,7 @@ fn read(path: &Path) -> Done<Vec<f32>> {
 #[derive(Default)]
 struct Adam {
     steps: i32,
-    moments: BTreeMap<String, Vec<[f32; 2]>>,
+    moments: BTreeMap<String, [Vec<f32>; 2]>,
 }
 
 impl Adam {
@@ -35,11 +39,17 @@ impl Adam {
         let (first, second) = (1.0 - 0.9f32.powi(self.steps), 1.0 - 0.999f32.powi(self.steps));
         net.update(|name, _, values| {
             let Some(gradient) = gradients.get(name) else { return };
-            let moments = self.moments.entry(name.into()).or_insert_with(|| vec![[0.0; 2]; values.len()]);
-            for ((v, g), m) in values.iter_mut().zip(gradient).zip(moments) {
-                *m = [0.9 * m[0] + 0.1 * g, 0.999 * m[1] + 0.001 * g * g];
-                *v -= 1e-3 * (m[0] / first) / ((m[1] / second).sqrt() + 1e-8);
-            }
+            let [means, squares] =
+                self.moments.entry(name.into()).or_insert_with(|| [0; 2].map(|_| vec![0.0; values.len()]));
+            let state = means.par_chunks_mut(PIECE).zip(squares.par_chunks_mut(PIECE));
+            let pieces = values.par_chunks_mut(PIECE).zip(gradient.par_chunks(PIECE)).zip(state);
+            pieces.for_each(|((values, gradient), (means, squares))| {
+                for (((v, g), m), s) in values.iter_mut().zip(gradient).zip(means).zip(squares) {
+                    *m = 0.9 * *m + 0.1 * g;
+                    *s = 0.999 * *s + 0.001 * g * g;
+                    *v -= 1e-3 * (*m / first) / ((*s / second).sqrt() + 1e-8);
+                }
+            });
         })?;
         Ok(())
     }

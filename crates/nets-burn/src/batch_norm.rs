@@ -2,6 +2,7 @@
 //! rectifier after it in the same pass. Maps are `[rows, c]`, channels last.
 
 use crate::pool::take;
+use pleura_kernels::{Isa, Loops};
 use rayon::prelude::*;
 
 /// Values a piece of work holds.
@@ -57,17 +58,11 @@ pub(crate) fn moments(x: &[f32], c: usize) -> Moments {
         .map(|x| {
             let rows = x.len() / c;
             let mut sums = vec![0.0f32; period];
-            for run in x.chunks(period) {
-                sums.iter_mut().zip(run).for_each(|(s, &v)| *s += v);
-            }
+            Isa::best().run_loops(Sums { sums: &mut sums, x });
             let mean: Vec<f64> = folded(&sums, c).into_iter().map(|s| s / rows as f64).collect();
             let centre = repeated(&mean.iter().map(|&m| m as f32).collect::<Vec<_>>());
             let mut squares = vec![0.0f32; period];
-            for run in x.chunks(period) {
-                for ((s, &v), &m) in squares.iter_mut().zip(run).zip(&centre) {
-                    *s += (v - m) * (v - m);
-                }
-            }
+            Isa::best().run_loops(Squares { sums: &mut squares, x, centre: &centre });
             (rows, mean, folded(&squares, c))
         })
         .collect();
@@ -99,11 +94,7 @@ pub(crate) fn affine(x: &[f32], factor: &[f32], shift: &[f32], relu: bool) -> Ve
     let mut y = take(x.len());
     let size = piece(factor.len());
     y.par_chunks_mut(size).zip(x.par_chunks(size)).for_each(|(y, x)| {
-        for (y, x) in y.chunks_mut(factor.len()).zip(x.chunks(factor.len())) {
-            for (((y, &x), &f), &s) in y.iter_mut().zip(x).zip(&factor).zip(&shift) {
-                *y = (x * f + s).max(least);
-            }
-        }
+        Isa::best().run_loops(Affine { y, x, factor: &factor, shift: &shift, least });
     });
     y
 }
@@ -143,47 +134,122 @@ pub(crate) fn backward(
     let mut dx = take(x.len());
     let size = piece(f.len());
     dx.par_chunks_mut(size).zip(x.par_chunks(size).zip(dy.par_chunks(size))).for_each(|(dx, (x, dy))| {
-        for (dx, (x, dy)) in dx.chunks_mut(f.len()).zip(x.chunks(f.len()).zip(dy.chunks(f.len()))) {
-            if relu {
-                input_gradient::<true>(dx, x, dy, channel)
-            } else {
-                input_gradient::<false>(dx, x, dy, channel)
-            }
+        if relu {
+            Isa::best().run_loops(InputGradient::<true> { dx, x, dy, channel });
+        } else {
+            Isa::best().run_loops(InputGradient::<false> { dx, x, dy, channel });
         }
     });
     [dx, d_weight, d_bias]
 }
 
-/// The gradient where the rectifier let the value through, else 0.
+/// The gradient where the rectifier let the value through, else 0. Whether there is one is a type, so that the loops
+/// have no branch and become vector instructions.
+#[inline(always)]
 fn passed<const RELU: bool>(x: f32, dy: f32, factor: f32, shift: f32) -> f32 {
     if !RELU || x * factor + shift > 0.0 { dy } else { 0.0 }
 }
 
-/// One run of the input's gradient. Whether a rectifier follows is a type and all slices have one
-/// length, so that the loop has no branch and becomes vector instructions.
-fn input_gradient<const RELU: bool>(dx: &mut [f32], x: &[f32], dy: &[f32], channel: [&[f32]; 5]) {
-    let n = dx.len();
-    let (x, dy, [f, s, mu, a, b]) = (&x[..n], &dy[..n], channel.map(|c| &c[..n]));
-    for i in 0..n {
-        dx[i] = f[i] * passed::<RELU>(x[i], dy[i], f[i], s[i]) + (x[i] - mu[i]) * a[i] + b[i];
+/// Adds runs of values to their sums.
+struct Sums<'a> {
+    sums: &'a mut [f32],
+    x: &'a [f32],
+}
+
+impl Loops for Sums<'_> {
+    #[inline(always)]
+    fn run(self) {
+        for run in self.x.chunks(self.sums.len()) {
+            self.sums.iter_mut().zip(run).for_each(|(s, &v)| *s += v);
+        }
     }
 }
 
-/// Adds one run to the sums of dy and of dy times (x - mean).
-fn add_sums<const RELU: bool>(
-    plain: &mut [f32],
-    centred: &mut [f32],
-    x: &[f32],
-    dy: &[f32],
-    fsm: [&[f32]; 3],
-) {
-    let n = x.len();
-    let (plain, centred) = (&mut plain[..n], &mut centred[..n]);
-    let (dy, [f, s, mu]) = (&dy[..n], fsm.map(|c| &c[..n]));
-    for i in 0..n {
-        let d = passed::<RELU>(x[i], dy[i], f[i], s[i]);
-        plain[i] += d;
-        centred[i] += d * (x[i] - mu[i]);
+/// Adds runs of squared distances from the `centre` to their sums.
+struct Squares<'a> {
+    sums: &'a mut [f32],
+    x: &'a [f32],
+    centre: &'a [f32],
+}
+
+impl Loops for Squares<'_> {
+    #[inline(always)]
+    fn run(self) {
+        for run in self.x.chunks(self.sums.len()) {
+            for ((s, &v), &m) in self.sums.iter_mut().zip(run).zip(self.centre) {
+                *s += (v - m) * (v - m);
+            }
+        }
+    }
+}
+
+/// `x * factor + shift`, and `least` where that is less.
+struct Affine<'a> {
+    y: &'a mut [f32],
+    x: &'a [f32],
+    factor: &'a [f32],
+    shift: &'a [f32],
+    least: f32,
+}
+
+impl Loops for Affine<'_> {
+    #[inline(always)]
+    fn run(self) {
+        let Self { y, x, factor, shift, least } = self;
+        for (y, x) in y.chunks_mut(factor.len()).zip(x.chunks(factor.len())) {
+            for (((y, &x), &f), &s) in y.iter_mut().zip(x).zip(factor).zip(shift) {
+                *y = (x * f + s).max(least);
+            }
+        }
+    }
+}
+
+/// The input's gradient: `channel` is factor, shift, mean, slope and level, see [`backward`].
+struct InputGradient<'a, const RELU: bool> {
+    dx: &'a mut [f32],
+    x: &'a [f32],
+    dy: &'a [f32],
+    channel: [&'a [f32]; 5],
+}
+
+impl<const RELU: bool> Loops for InputGradient<'_, RELU> {
+    #[inline(always)]
+    fn run(self) {
+        let period = self.channel[0].len();
+        let runs = self.x.chunks(period).zip(self.dy.chunks(period));
+        for (dx, (x, dy)) in self.dx.chunks_mut(period).zip(runs) {
+            let n = dx.len();
+            let (x, dy, [f, s, mu, a, b]) = (&x[..n], &dy[..n], self.channel.map(|c| &c[..n]));
+            for i in 0..n {
+                dx[i] = f[i] * passed::<RELU>(x[i], dy[i], f[i], s[i]) + (x[i] - mu[i]) * a[i] + b[i];
+            }
+        }
+    }
+}
+
+/// Adds runs to the sums of dy, and of dy times (x - mean); `fsm` is factor, shift and mean.
+struct GradientSums<'a, const RELU: bool> {
+    plain: &'a mut [f32],
+    centred: &'a mut [f32],
+    x: &'a [f32],
+    dy: &'a [f32],
+    fsm: [&'a [f32]; 3],
+}
+
+impl<const RELU: bool> Loops for GradientSums<'_, RELU> {
+    #[inline(always)]
+    fn run(self) {
+        let period = self.plain.len();
+        for (x, dy) in self.x.chunks(period).zip(self.dy.chunks(period)) {
+            let n = x.len();
+            let (plain, centred) = (&mut self.plain[..n], &mut self.centred[..n]);
+            let (dy, [f, s, mu]) = (&dy[..n], self.fsm.map(|c| &c[..n]));
+            for i in 0..n {
+                let d = passed::<RELU>(x[i], dy[i], f[i], s[i]);
+                plain[i] += d;
+                centred[i] += d * (x[i] - mu[i]);
+            }
+        }
     }
 }
 
@@ -195,12 +261,11 @@ fn gradient_sums(x: &[f32], dy: &[f32], fsm: [&[f32]; 3], c: usize, relu: bool) 
         .zip(dy.par_chunks(piece(period)))
         .map(|(x, dy)| {
             let (mut plain, mut centred) = (vec![0.0f32; period], vec![0.0f32; period]);
-            for (x, dy) in x.chunks(period).zip(dy.chunks(period)) {
-                if relu {
-                    add_sums::<true>(&mut plain, &mut centred, x, dy, fsm);
-                } else {
-                    add_sums::<false>(&mut plain, &mut centred, x, dy, fsm);
-                }
+            let (to_plain, to_centred, best) = (&mut plain[..], &mut centred[..], Isa::best());
+            if relu {
+                best.run_loops(GradientSums::<true> { plain: to_plain, centred: to_centred, x, dy, fsm });
+            } else {
+                best.run_loops(GradientSums::<false> { plain: to_plain, centred: to_centred, x, dy, fsm });
             }
             (folded(&plain, c), folded(&centred, c))
         })

@@ -4,6 +4,7 @@
 //! not depend on the number of threads.
 
 use crate::pool::take;
+use pleura_kernels::{Isa, Loops};
 use rayon::prelude::*;
 
 /// Values a piece of work holds.
@@ -11,24 +12,32 @@ const PIECE: usize = 1 << 14;
 
 /// One result per value of `a`.
 pub(crate) fn map(a: &[f32], f: impl Fn(f32) -> f32 + Sync) -> Vec<f32> {
-    let mut out = take(a.len());
-    out.par_chunks_mut(PIECE).zip(a.par_chunks(PIECE)).for_each(|(out, a)| {
-        for (out, &a) in out.iter_mut().zip(a) {
-            *out = f(a);
-        }
-    });
-    out
+    zip(a, a, |a, _| f(a))
 }
 
 /// One result per pair of values.
 pub(crate) fn zip(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32 + Sync) -> Vec<f32> {
     let mut out = take(a.len());
     out.par_chunks_mut(PIECE).zip(a.par_chunks(PIECE).zip(b.par_chunks(PIECE))).for_each(|(out, (a, b))| {
-        for (out, (&a, &b)) in out.iter_mut().zip(a.iter().zip(b)) {
-            *out = f(a, b);
-        }
+        Isa::best().run_loops(Pairs { out, a, b, f: &f });
     });
     out
+}
+
+struct Pairs<'a, F> {
+    out: &'a mut [f32],
+    a: &'a [f32],
+    b: &'a [f32],
+    f: &'a F,
+}
+
+impl<F: Fn(f32, f32) -> f32> Loops for Pairs<'_, F> {
+    #[inline(always)]
+    fn run(self) {
+        for (out, (&a, &b)) in self.out.iter_mut().zip(self.a.iter().zip(self.b)) {
+            *out = (self.f)(a, b);
+        }
+    }
 }
 
 /// Rows of `c` channels that a piece of work holds.

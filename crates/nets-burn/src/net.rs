@@ -240,7 +240,7 @@ impl Net {
                     for (r, b) in values.iter_mut().zip(batch) {
                         *r += momentum * (b - *r);
                     }
-                    replace(param, values, false);
+                    replace(param, values);
                 }
             }
         }
@@ -423,10 +423,10 @@ fn read<const D: usize>(param: &Param<Tensor<D>>) -> Result<Vec<f32>> {
     param.val().into_data().try_into_vec::<f32>().map_err(|e| Error::Values(format!("{e:?}")))
 }
 
-fn replace<const D: usize>(param: &mut Param<Tensor<D>>, values: Vec<f32>, trained: bool) {
+fn replace<const D: usize>(param: &mut Param<Tensor<D>>, values: Vec<f32>) {
     let old = param.val();
     let value = Tensor::<D>::from_data(TensorData::new(values, old.dims()), &old.device());
-    *param = Param::initialized(param.id, value.set_require_grad(trained));
+    *param = Param::initialized(param.id, value.set_require_grad(false));
 }
 
 fn take<const D: usize>(
@@ -446,9 +446,13 @@ fn change<const D: usize>(
     name: &str,
     f: &mut impl FnMut(&str, usize, &mut [f32]),
 ) -> Result<()> {
-    let Some(param) = param else { return Ok(()) };
-    let mut values = read(param)?;
+    let Some(own) = param.take() else { return Ok(()) };
+    // Taken, not read: values that nobody else holds are not copied.
+    let (id, value) = (own.id, own.into_value());
+    let (shape, device) = (value.dims(), value.device());
+    let mut values = value.into_data().try_into_vec::<f32>().map_err(|e| Error::Values(format!("{e:?}")))?;
     f(name, D, &mut values);
-    replace(param, values, true);
+    let value = Tensor::from_data(TensorData::new(values, shape), &device);
+    *param = Some(Param::initialized(id, value.set_require_grad(true)));
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! AVX2 with FMA, and AVX-512.
 
-use super::{Job, Vector};
+use super::{Job, Loops, Vector};
 use std::arch::x86_64::*;
 
 /// # Safety
@@ -17,6 +17,20 @@ pub(super) unsafe fn run_avx2<J: Job>(job: &J) {
 pub(super) unsafe fn run_avx512<J: Job>(job: &J) {
     // SAFETY: the caller's promise.
     unsafe { job.run::<__m512>() }
+}
+
+/// # Safety
+/// The processor has AVX2 and FMA.
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn loops_avx2<L: Loops>(loops: L) {
+    loops.run();
+}
+
+/// # Safety
+/// The processor has AVX-512 Foundation, AVX2 and FMA.
+#[target_feature(enable = "avx512f,avx2,fma")]
+pub(super) unsafe fn loops_avx512<L: Loops>(loops: L) {
+    loops.run();
 }
 
 /// The mask of the first `n` of eight lanes.

@@ -57,21 +57,18 @@ impl Job for Back<'_> {
 }
 
 impl<'a> Back<'a> {
-    /// Where the results of position `q` go, and how many rows and columns of them there are; `None` between
-    /// samples. The store is checked for all of them.
+    /// Where the results of position `q` go, and how many rows and columns of them there are. The store is checked
+    /// for all of them.
     ///
     /// # Safety
     /// Nothing else reads or writes the results.
     #[inline(always)]
-    unsafe fn place(&self, q: usize) -> Option<(Results<'a>, [usize; 2])> {
+    unsafe fn place(&self, q: usize) -> (Results<'a>, [usize; 2]) {
         let (ys, Place { at, size }) = (self.ys, self.places[q]);
-        if size[0] == 0 {
-            return None;
-        }
         // SAFETY: the caller's promise.
         let store = unsafe { self.y.results(self.end, at, ys.c, self.panel.first) };
         store.check((size[0] - 1) * ys.w + size[1], self.panel.width);
-        Some((store, size))
+        (store, size)
     }
 
     /// The products along height made results, for the lanes from `lane` of position `q` on: six columns.
@@ -101,7 +98,7 @@ impl<'a> Back<'a> {
     unsafe fn tile<V: Vector>(&self, q: usize, lane: usize) {
         // SAFETY: the caller's promise; the store is checked for these rows and columns.
         unsafe {
-            let Some((store, size)) = self.place(q) else { return };
+            let (store, size) = self.place(q);
             let columns = self.columns::<V>(q, lane);
             for r in 0..size[0] {
                 let row = along_width(&columns, r);
@@ -122,12 +119,14 @@ impl<'a> Back<'a> {
             let columns = self.columns::<V>(q, 0);
             for r in 0..TILE {
                 let row = along_width(&columns, r);
-                if let Some((store, size)) = places[0].as_ref().filter(|p| r < p.1[0]) {
+                let (store, size) = &places[0];
+                if r < size[0] {
                     for (s, v) in row.into_iter().enumerate().take(size[1]) {
                         store.put(r * self.ys.w + s, 0, v.low());
                     }
                 }
-                if let Some((store, size)) = places[1].as_ref().filter(|p| r < p.1[0]) {
+                let (store, size) = &places[1];
+                if r < size[0] {
                     for (s, v) in row.into_iter().enumerate().take(size[1]) {
                         store.put(r * self.ys.w + s, 0, v.high());
                     }

@@ -10,7 +10,7 @@ use super::transform::{POINTS, SIDE, kernel_gradient};
 use super::{Cut, TILE};
 use crate::finish::Shared;
 use crate::isa::{Isa, Job, Vector};
-use crate::kept::Kept;
+use crate::kept::{Kept, Lent};
 use crate::weight_gradient::{PARTS, Rows, add_parts, outer};
 use crate::{Conv, Shape};
 use rayon::prelude::*;
@@ -36,7 +36,7 @@ pub(crate) struct Layer<'a> {
 
 impl Layer<'_> {
     /// The matrix `[taps * in][lanes]`.
-    pub fn run(&self) -> Vec<f32> {
+    pub fn run(&self) -> Lent {
         let conv = self.conv;
         assert!(conv.kernel[1..] == [3, 3] && conv.stride == [1; 3] && self.xs.c == conv.c_in);
         assert_eq!((self.x.len(), self.ys), (self.xs.len(), conv.output(self.xs)), "values do not fit");
@@ -45,13 +45,12 @@ impl Layer<'_> {
         let wider = Conv { c_in: conv.c_in.max(self.lanes), ..*conv };
         let cut = Cut::new(&wider, self.ys);
         let (jobs, len) = (cut.jobs(), POINTS * conv.kernel[0] * self.xs.c * self.lanes);
-        let tiles = cut.total * cut.tiles[0] * cut.tiles[1];
+        let tiles = self.ys.n * self.ys.d * cut.tiles[0] * cut.tiles[1];
         let parts = PARTS.min(jobs).min(tiles / WORTH).min(SUMS / len);
         let part = |job: usize| Part::new(self.isa, conv, (self.x, self.xs, self.ys), &cut, job);
         if parts < FEW {
             return Kept::Sums.lend(len, |sums| {
-                sums.fill(0.0);
-                (0..jobs).for_each(|job| self.shared(&part(job), sums));
+                (0..jobs).for_each(|job| self.shared(&part(job), sums, job == 0));
                 self.kernels(sums)
             });
         }
@@ -59,8 +58,8 @@ impl Layer<'_> {
         let parts = jobs.div_ceil(each);
         Kept::Sums.lend(parts * len, |sums| {
             sums.par_chunks_exact_mut(len).enumerate().for_each(|(i, sums)| {
-                sums.fill(0.0);
-                (i * each..jobs.min((i + 1) * each)).for_each(|job| self.alone(&part(job), sums));
+                let own = i * each..jobs.min((i + 1) * each);
+                own.clone().for_each(|job| self.alone(&part(job), sums, job == own.start));
             });
             let (total, others) = sums.split_at_mut(len);
             add_parts(total, others.chunks_exact(len));
@@ -68,31 +67,31 @@ impl Layer<'_> {
         })
     }
 
-    /// Adds what a job's tiles give, on this thread.
-    fn alone(&self, part: &Part, sums: &mut [f32]) {
+    /// Adds what a job's tiles give, on this thread; the `first` job begins the sums.
+    fn alone(&self, part: &Part, sums: &mut [f32], first: bool) {
         self.points(part, |input, gradient| {
             let (to_input, to_gradient) = (Shared::new(input), Shared::new(gradient));
             for i in 0..part.seen() * part.rows {
                 // SAFETY: one thread fills, and nothing reads yet.
                 unsafe { part.fill(i / part.rows, i % part.rows, to_input) };
             }
-            for i in 0..part.slices * part.rows {
+            for i in 0..part.results() * part.rows {
                 // SAFETY: as above.
                 unsafe { self.fill(part, i, to_gradient) };
             }
             let each = sums.len() / POINTS;
             for (p, sums) in sums.chunks_exact_mut(each).enumerate() {
-                self.point(part, p, input, gradient, sums);
+                self.point(part, p, input, gradient, (sums, first));
             }
         });
     }
 
     /// The same on all threads.
-    fn shared(&self, part: &Part, sums: &mut [f32]) {
+    fn shared(&self, part: &Part, sums: &mut [f32], first: bool) {
         self.points(part, |input, gradient| {
             let (to_input, to_gradient) = (Shared::new(input), Shared::new(gradient));
             let of_input = part.seen() * part.rows;
-            (0..of_input + part.slices * part.rows).into_par_iter().for_each(|i| {
+            (0..of_input + part.results() * part.rows).into_par_iter().for_each(|i| {
                 // SAFETY: each row of each slice has places of its own, and nothing reads yet.
                 unsafe {
                     match i.checked_sub(of_input) {
@@ -105,7 +104,7 @@ impl Layer<'_> {
             let (input, gradient) = (&*input, &*gradient);
             sums.par_chunks_exact_mut(each)
                 .enumerate()
-                .for_each(|(p, sums)| self.point(part, p, input, gradient, sums));
+                .for_each(|(p, sums)| self.point(part, p, input, gradient, (sums, first)));
         });
     }
 
@@ -118,7 +117,7 @@ impl Layer<'_> {
 
     /// Floats between two points' planes `[slices][rows][columns][lanes]` of the gradient.
     fn apart(&self, part: &Part) -> usize {
-        part.slices * part.plane() * self.lanes + APART
+        part.results() * part.plane() * self.lanes + APART
     }
 
     /// Transforms the tiles of the `i`-th row of the part's gradient.
@@ -128,29 +127,35 @@ impl Layer<'_> {
     unsafe fn fill(&self, part: &Part, i: usize, points: Shared) {
         let xs = Shape { c: self.lanes, ..self.ys };
         let tiles = Tiles::<TILE> { isa: self.isa, x: self.g, xs, pad: [0; 2], columns: part.columns };
-        let (n, d) = part.sample(part.slice + i / part.rows);
-        let slice = (d < xs.d).then_some(n * xs.d + d);
+        let (n, d) = part.place(i / part.rows);
         let to = [self.apart(part), i * part.columns * self.lanes];
         // SAFETY: the caller's promise.
-        unsafe { tiles.fill(slice, part.row + i % part.rows, points, to) }
+        unsafe { tiles.fill(Some(n * xs.d + d), part.row + i % part.rows, points, to) }
     }
 
-    /// Adds the products of point `p` to its sums `[kd][in][lanes]`.
-    fn point(&self, part: &Part, p: usize, input: &[f32], gradient: &[f32], sums: &mut [f32]) {
+    /// Adds the products of point `p` to its sums `[kd][in][lanes]`, or begins them.
+    fn point(
+        &self,
+        part: &Part,
+        p: usize,
+        input: &[f32],
+        gradient: &[f32],
+        (sums, first): (&mut [f32], bool),
+    ) {
         let (c, plane) = (self.xs.c, part.plane());
-        let positions = part.slices * plane;
+        let positions = part.results() * plane;
         let x = &input[p * part.apart()..][..part.seen() * plane * c];
         let g = &gradient[p * self.apart(part)..][..positions * self.lanes];
         for (z, sums) in sums.chunks_exact_mut(c * self.lanes).enumerate() {
-            let rows = Rows { x, starts: &[z * plane * c], step: c, run: c, positions };
-            outer(self.isa, &rows, g, self.lanes, sums);
+            let rows = Rows { x, starts: &[z * part.deeper() * c], step: c, run: c, positions };
+            outer(self.isa, &rows, g, self.lanes, sums, first);
         }
     }
 
     /// The gradients of the weights `[kd][3][3][in][lanes]` from those of the points `[36][kd][in][lanes]`.
-    fn kernels(&self, points: &[f32]) -> Vec<f32> {
+    fn kernels(&self, points: &[f32]) -> Lent {
         let (deep, row) = (self.conv.kernel[0], self.xs.c * self.lanes);
-        let mut out = vec![0.0; deep * 9 * row];
+        let mut out = Kept::Panels.take(deep * 9 * row);
         out.par_chunks_exact_mut(9 * row).enumerate().for_each(|(z, out)| {
             let job = Kernels { points: &points[z * row..], apart: deep * row, row, out: out.as_mut_ptr() };
             assert!(row.is_multiple_of(8) && job.points.len() >= (POINTS - 1) * job.apart + row);

@@ -11,12 +11,14 @@ use crate::panels::{Panel, Panels, WIDEST};
 use crate::tile::{Plain, Tap, multiply};
 use crate::{Conv, Shape};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Floats between the points' planes beyond their length, so that a tile's points do not all fall on
 /// the same lines of a cache.
 pub(super) const APART: usize = 16;
 
-/// Positions of a sample for which it pays to leave out the slices between samples.
+/// Positions of a depth for which it pays to multiply them apart from others, without the kernel's slices that see
+/// padding there.
 const ENOUGH: usize = 12;
 
 /// Convolves with weights of [`super::pack`]; kernel `[kd, 3, 3]`, stride 1.
@@ -50,7 +52,7 @@ pub(crate) fn room(conv: &Conv, xs: Shape, threads: usize) -> Room {
     let ys = conv.output(xs);
     let cut = Cut::new(conv, ys);
     let part = Part::new(Isa::Portable, conv, (&[], xs, ys), &cut, 0);
-    let products = POINTS * POSITIONS.min(part.slices * part.plane()) * WIDEST;
+    let products = POINTS * POSITIONS.min(part.results() * part.plane()) * WIDEST;
     // One part has its points once, and all threads work on it.
     let [points, threads] = match cut.jobs() {
         1 => [1, threads],
@@ -63,7 +65,8 @@ pub(crate) fn room(conv: &Conv, xs: Shape, threads: usize) -> Room {
     }
 }
 
-/// Some slices and rows of tiles of the result.
+/// Some samples, slices and rows of tiles of the result. Slices are counted as they lie: the first of each sample,
+/// then the second of each.
 #[derive(Clone, Copy)]
 pub(super) struct Part<'a> {
     isa: Isa,
@@ -73,12 +76,22 @@ pub(super) struct Part<'a> {
     ys: Shape,
     /// Tiles of a row.
     pub columns: usize,
-    /// First slice and slices, of all samples' slices with their padding along depth.
-    pub slice: usize,
-    pub slices: usize,
+    /// First sample and samples.
+    sample: usize,
+    pub samples: usize,
+    /// First slice of each sample's result, and slices.
+    slice: usize,
+    slices: usize,
     /// First row of tiles and rows.
     pub row: usize,
     pub rows: usize,
+}
+
+/// Positions that go together into a product of matrices, and the kernel's slices that see more than padding there.
+struct Chunk {
+    from: usize,
+    count: usize,
+    taps: Range<usize>,
 }
 
 impl<'a> Part<'a> {
@@ -90,11 +103,14 @@ impl<'a> Part<'a> {
         cut: &Cut,
         job: usize,
     ) -> Self {
-        let high = cut.tiles[0].div_ceil(cut.rows);
-        let (slice, row) = (job / high * cut.slices, job % high * cut.rows);
-        let slices = cut.slices.min(cut.total - slice);
+        let [all_samples, all_slices] = cut.all;
+        let (high, deep) = (cut.tiles[0].div_ceil(cut.rows), all_slices.div_ceil(cut.slices));
+        let (row, slice) = (job % high * cut.rows, job / high % deep * cut.slices);
+        let sample = job / high / deep * cut.samples;
+        let samples = cut.samples.min(all_samples - sample);
+        let slices = cut.slices.min(all_slices - slice);
         let rows = cut.rows.min(cut.tiles[0] - row);
-        Self { isa, conv, x, xs, ys, columns: cut.tiles[1], slice, slices, row, rows }
+        Self { isa, conv, x, xs, ys, columns: cut.tiles[1], sample, samples, slice, slices, row, rows }
     }
 
     /// Tiles of a slice.
@@ -102,9 +118,14 @@ impl<'a> Part<'a> {
         self.rows * self.columns
     }
 
-    /// Slices of the input that the part sees.
+    /// Slices of the result, of all samples together.
+    pub fn results(&self) -> usize {
+        self.slices * self.samples
+    }
+
+    /// Slices of the input that the part sees, padding included, of all samples together.
     pub fn seen(&self) -> usize {
-        self.slices + self.conv.kernel[0] - 1
+        (self.slices + self.conv.kernel[0] - 1) * self.samples
     }
 
     /// Floats between two points' planes `[seen][rows][columns][c]`.
@@ -112,23 +133,39 @@ impl<'a> Part<'a> {
         self.seen() * self.plane() * self.xs.c + APART
     }
 
-    /// Sample and slice within it of a slice of all samples' slices with their padding.
-    pub fn sample(&self, slice: usize) -> (usize, usize) {
-        let deep = self.ys.d + self.conv.kernel[0] - 1;
-        (slice / deep, slice % deep)
+    /// Positions from those that one slice of the kernel sees to those that the next one does.
+    pub fn deeper(&self) -> usize {
+        self.samples * self.plane()
+    }
+
+    /// Sample and slice of the result's `slice`-th slice in this part.
+    pub fn place(&self, slice: usize) -> (usize, usize) {
+        (self.sample + slice % self.samples, self.slice + slice / self.samples)
+    }
+
+    /// The slice of the input, counted over all samples, that lies at `slice` of those seen; none where padding does.
+    fn source(&self, slice: usize) -> Option<usize> {
+        let (n, d) = self.place(slice);
+        let z = d.checked_sub(self.conv.pad[0]).filter(|&z| z < self.xs.d)?;
+        Some(n * self.xs.d + z)
+    }
+
+    /// Whether products leave out what sees padding alone.
+    fn leaves_out_padding(&self) -> bool {
+        self.deeper() >= ENOUGH
     }
 
     /// The whole part on this thread.
     fn alone(&self, weights: &Panels, y: Shared, end: &Ending) {
         Kept::Points.lend(POINTS * self.apart(), |points| {
             let shared = Shared::new(points);
-            for i in 0..self.seen() * self.rows {
+            for i in (0..self.seen() * self.rows).filter(|i| self.is_read(i / self.rows)) {
                 // SAFETY: one thread fills, and nothing reads yet.
                 unsafe { self.fill(i / self.rows, i % self.rows, shared) };
             }
             let chunks = self.chunks();
             for panel in weights.iter() {
-                chunks.iter().for_each(|&chunk| self.multiply(points, panel, chunk, y, end));
+                chunks.iter().for_each(|chunk| self.multiply(points, panel, chunk, y, end));
             }
         });
     }
@@ -138,13 +175,15 @@ impl<'a> Part<'a> {
     fn shared(&self, weights: &Panels, y: Shared, end: &Ending) {
         Kept::Points.lend(POINTS * self.apart(), |points| {
             let shared = Shared::new(points);
-            (0..self.seen() * self.rows).into_par_iter().for_each(|i| {
-                // SAFETY: each row of each slice has places of its own, and nothing reads yet.
-                unsafe { self.fill(i / self.rows, i % self.rows, shared) };
-            });
+            (0..self.seen() * self.rows).into_par_iter().filter(|i| self.is_read(i / self.rows)).for_each(
+                |i| {
+                    // SAFETY: each row of each slice has places of its own, and nothing reads yet.
+                    unsafe { self.fill(i / self.rows, i % self.rows, shared) };
+                },
+            );
             let (points, chunks) = (&*points, self.chunks());
             (0..weights.len() * chunks.len()).into_par_iter().for_each(|i| {
-                let (panel, chunk) = (weights.panel(i / chunks.len()), chunks[i % chunks.len()]);
+                let (panel, chunk) = (weights.panel(i / chunks.len()), &chunks[i % chunks.len()]);
                 self.multiply(points, panel, chunk, y, end);
             });
         });
@@ -161,34 +200,42 @@ impl<'a> Part<'a> {
     /// # Safety
     /// Nothing else reads or writes the points of that row and slice.
     pub unsafe fn fill(&self, slice: usize, row: usize, points: Shared) {
-        let (n, d) = self.sample(self.slice + slice);
-        let seen = d.checked_sub(self.conv.pad[0]).filter(|&z| z < self.xs.d);
-        let first = (slice * self.rows + row) * self.columns * self.xs.c;
-        let to = [self.apart(), first];
+        let to = [self.apart(), (slice * self.rows + row) * self.columns * self.xs.c];
         // SAFETY: the caller's promise.
-        unsafe { self.tiles().fill(seen.map(|z| n * self.xs.d + z), self.row + row, points, to) };
+        unsafe { self.tiles().fill(self.source(slice), self.row + row, points, to) };
     }
 
-    /// The positions that go together into a product of matrices: first and count, at most [`POSITIONS`].
-    ///
-    /// What lies between two samples is no result, and left out where a sample alone has positions enough.
-    fn chunks(&self) -> Vec<(usize, usize)> {
-        let (plane, all) = (self.plane(), self.slices * self.plane());
-        let mut spans = vec![(0, all)];
-        if self.ys.d * plane >= ENOUGH {
-            let is_result = |s: &usize| self.sample(self.slice + s).1 < self.ys.d;
-            spans.clear();
-            for slice in (0..self.slices).filter(is_result) {
-                match spans.last_mut() {
-                    Some((_, to)) if *to == slice * plane => *to += plane,
-                    _ => spans.push((slice * plane, (slice + 1) * plane)),
-                }
+    /// Whether products read a slice of those seen.
+    fn is_read(&self, slice: usize) -> bool {
+        !self.leaves_out_padding() || self.source(slice).is_some()
+    }
+
+    /// The positions that go together, at most [`POSITIONS`].
+    fn chunks(&self) -> Vec<Chunk> {
+        let deep = self.conv.kernel[0];
+        // Of each depth the kernel's slices that see the input, then the depths that are alike.
+        let mut spans: Vec<(usize, Range<usize>)> = Vec::new();
+        for d in 0..self.slices {
+            let is_seen = |tap: &usize| self.source((d + tap) * self.samples).is_some();
+            let taps = match (0..deep).find(is_seen).zip((0..deep).rfind(is_seen)) {
+                _ if !self.leaves_out_padding() => 0..deep,
+                Some((first, last)) => first..last + 1,
+                None => 0..0,
+            };
+            match spans.last_mut() {
+                Some((count, others)) if *others == taps => *count += self.deeper(),
+                _ => spans.push((self.deeper(), taps)),
             }
         }
-        let cut = |(from, to): (usize, usize)| {
-            (from..to).step_by(POSITIONS).map(move |at| (at, POSITIONS.min(to - at)))
-        };
-        spans.into_iter().flat_map(cut).collect()
+        let (mut chunks, mut start) = (Vec::new(), 0);
+        for (count, taps) in spans {
+            for at in (0..count).step_by(POSITIONS) {
+                let count = POSITIONS.min(count - at);
+                chunks.push(Chunk { from: start + at, count, taps: taps.clone() });
+            }
+            start += count;
+        }
+        chunks
     }
 
     /// Where the results of `count` positions from `from` on go.
@@ -198,12 +245,11 @@ impl<'a> Part<'a> {
         let (mut row, mut column) = (tile / self.columns, tile % self.columns);
         let mut places = Vec::with_capacity(count);
         while places.len() < count {
-            let (n, d) = self.sample(self.slice + slice);
+            let (n, d) = self.place(slice);
             let h = (self.row + row) * TILE;
             let line = ((n * ys.d + d) * ys.h + h) * ys.w;
             for w in (column..self.columns.min(column + count - places.len())).map(|column| column * TILE) {
-                let size = if d < ys.d { [TILE.min(ys.h - h), TILE.min(ys.w - w)] } else { [0; 2] };
-                places.push(Place { at: (line + w) * ys.c, size });
+                places.push(Place { at: (line + w) * ys.c, size: [TILE.min(ys.h - h), TILE.min(ys.w - w)] });
             }
             (row, column) = (row + 1, 0);
             if row == self.rows {
@@ -213,24 +259,24 @@ impl<'a> Part<'a> {
         places
     }
 
-    /// The results of `count` positions from `from` on, for one panel's channels.
-    fn multiply(&self, points: &[f32], panel: Panel, (from, count): (usize, usize), y: Shared, end: &Ending) {
-        let (c, plane, width) = (self.xs.c, self.plane(), panel.width);
-        let places = self.places(from, count);
-        let mut taps: Vec<Tap> = (0..self.conv.kernel[0]).map(|_| Tap { x: &[], step: c, run: c }).collect();
+    /// The results of a chunk, for one panel's channels.
+    fn multiply(&self, points: &[f32], panel: Panel, chunk: &Chunk, y: Shared, end: &Ending) {
+        let (c, width, Chunk { from, count, taps: seen }) = (self.xs.c, panel.width, chunk);
+        let places = self.places(*from, *count);
+        let mut taps: Vec<Tap> = seen.clone().map(|_| Tap { x: &[], step: c, run: c }).collect();
         Kept::Products.lend(POINTS * count * width, |products| {
             for (p, products) in products.chunks_exact_mut(count * width).enumerate() {
                 for place in &places[p * count / POINTS..(p + 1) * count / POINTS] {
                     y.fetch(place.at + panel.first, width, [self.ys.w * self.ys.c, self.ys.c], place.size);
                 }
-                for (z, tap) in taps.iter_mut().enumerate() {
-                    let at = p * self.apart() + (from + z * plane) * c;
+                for (z, tap) in seen.clone().zip(&mut taps) {
+                    let at = p * self.apart() + (from + z * self.deeper()) * c;
                     tap.x = &points[at..at + count * c];
                 }
-                let part = panel.part(p, self.conv.kernel[0] * c);
-                multiply(self.isa, &taps, count, part, &Plain::new(products, width));
+                let part = panel.rows((p * self.conv.kernel[0] + seen.start) * c, seen.len() * c);
+                multiply(self.isa, &taps, *count, part, &Plain::new(products, width));
             }
-            let back = Back { ys: self.ys, products, places: &places, count, panel, y, end };
+            let back = Back { ys: self.ys, products, places: &places, count: *count, panel, y, end };
             // SAFETY: the products are those of `count` positions; each position has results of its own, and
             // each panel channels of its own.
             unsafe { self.isa.run(&back) };
