@@ -70,7 +70,7 @@ pub trait Loops {
 
 impl Isa {
     /// Runs loops as they are compiled for this set; for the best one where the processor lacks it. Whatever the
-    /// set, results are the same to the bit: operations are neither reordered nor fused.
+    /// set, values are the same: operations are neither reordered nor fused.
     pub fn run_loops<L: Loops>(self, loops: L) {
         match self.at_hand() {
             #[cfg(target_arch = "x86_64")]

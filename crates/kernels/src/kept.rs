@@ -21,15 +21,12 @@ pub(crate) enum Kept {
     Spread,
     /// Weights as they came.
     Weights,
-    /// Weights in the order of a kernel.
+    /// Weights in the order of a kernel, or their gradients.
     Panels,
 }
 
-/// Buffers of one kind that a thread keeps. Layers' weights follow one another in training, each of its own size.
-const WEIGHTS: usize = 12;
-
 thread_local! {
-    static BUFFERS: [Cell<Vec<Vec<f32>>>; 8] = const { [const { Cell::new(Vec::new()) }; 8] };
+    static BUFFERS: [Cell<Vec<f32>>; 8] = const { [const { Cell::new(Vec::new()) }; 8] };
 }
 
 impl Kept {
@@ -38,29 +35,23 @@ impl Kept {
         work(&mut self.take(len))
     }
 
-    /// How many buffers are kept.
-    fn count(self) -> usize {
-        match self {
-            Self::Weights | Self::Panels => WEIGHTS,
-            _ => 1,
-        }
-    }
-
     /// A buffer of `len` floats of any value, until it is dropped.
     pub fn take(self, len: usize) -> Lent {
         // Weights may be held for long, and then not in a buffer that is much too large.
-        let most = if self.count() > 1 { len.saturating_mul(2) } else { usize::MAX };
-        let mut kept = BUFFERS.with(|all| all[self as usize].take());
-        let fitting = (0..kept.len()).filter(|&i| (len..=most).contains(&kept[i].len()));
-        let buffer = match fitting.min_by_key(|&i| kept[i].len()) {
-            Some(i) => kept.swap_remove(i),
-            None => {
-                // Not grown: that would copy what nobody wants, with both in memory.
-                kept.truncate(self.count() - 1);
-                vec![0.0; len]
-            }
+        let most = match self {
+            Self::Weights | Self::Panels => len.saturating_mul(2),
+            _ => usize::MAX,
         };
-        BUFFERS.with(|all| all[self as usize].set(kept));
+        let mut buffer = BUFFERS.with(|all| all[self as usize].take());
+        if !(len..=most).contains(&buffer.len()) {
+            if buffer.len() > len {
+                BUFFERS.with(|all| all[self as usize].set(buffer));
+            } else {
+                // Not grown: that would copy what nobody wants, with both in memory.
+                drop(buffer);
+            }
+            buffer = vec![0.0; len];
+        }
         Lent { buffer, len, of: self }
     }
 }
@@ -119,15 +110,10 @@ impl Clone for Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        // Where more were lent the largest are kept. A thread that ends keeps none.
+        // Where several were lent the largest is kept. A thread that ends keeps none.
         let _ = BUFFERS.try_with(|all| {
-            let mut kept = all[self.of as usize].take();
-            kept.push(std::mem::take(&mut self.buffer));
-            if kept.len() > self.of.count() {
-                let smallest = (0..kept.len()).min_by_key(|&i| kept[i].len());
-                smallest.map(|i| kept.swap_remove(i));
-            }
-            all[self.of as usize].set(kept);
+            let (own, other) = (std::mem::take(&mut self.buffer), all[self.of as usize].take());
+            all[self.of as usize].set(if own.len() < other.len() { other } else { own });
         });
     }
 }

@@ -91,7 +91,7 @@ const POSITIONS: usize = 48;
 const OFTEN: usize = 64;
 /// Floats of a whole transformed input that several threads share.
 const WHOLE: usize = 1 << 20;
-/// Slices of a sample's result in a job at most.
+/// Slices of a sample's result in a job at most, unless the whole layer is one job.
 const SLICES: usize = 12;
 
 /// How a layer is cut into jobs; by its shape alone, so that results do not depend on threads.

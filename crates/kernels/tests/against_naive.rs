@@ -162,6 +162,11 @@ fn winograd_leaves_out_padding_along_depth() {
     check_winograd(conv(3, 2), s(4, 2, 12, 8), 2);
     check_winograd(conv(3, 1), s(5, 3, 4, 7), 3);
     check_winograd(conv(3, 1), s(6, 1, 9, 12), 4);
+    // Jobs cut along depth, with many positions at each.
+    for (depth, pad) in [(3, 1), (3, 0), (3, 2), (2, 1)] {
+        let conv = Conv { c_in: 8, c_out: 8, kernel: [depth, 3, 3], stride: [1; 3], pad: [pad, 1, 1] };
+        check_winograd(conv, Shape { n: 1, d: 14, h: 76, w: 48, c: 8 }, 7);
+    }
     // A kernel that sees nothing but padding at the ends, on buffers that hold what others left.
     let (conv, xs) = (conv(3, 4), s(3, 2, 12, 9));
     assert_eq!(conv.method(xs), Method::Winograd);

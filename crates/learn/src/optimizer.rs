@@ -154,6 +154,31 @@ mod tests {
     }
 
     #[test]
+    fn long_tensors_are_updated_and_measured_as_their_values_are() {
+        let config = AdamWConfig::default();
+        let step = Step { scale: 0.5, rate: 0.1, decayed: true };
+        let gradient: Vec<f32> = (0..40_000).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect();
+        let updated = |gradient: &[f32]| {
+            let (mut optimizer, mut p) = (AdamW::default(), vec![1.0; gradient.len()]);
+            for _ in 0..2 {
+                optimizer.begin();
+                optimizer.update(&config, "p", &mut p, gradient, step);
+            }
+            p
+        };
+        let whole = updated(&gradient);
+        assert!(
+            (0..40_000)
+                .step_by(997)
+                .chain([16_383, 16_384, 39_999])
+                .all(|i| updated(&gradient[i..=i]) == [whole[i]])
+        );
+        let squares: f64 = gradient.iter().map(|&g| f64::from(g).powi(2)).sum();
+        let halves = gradient.split_at(17_000);
+        assert!((norm([halves.0, halves.1].into_iter()) - squares.sqrt()).abs() < 1e-9);
+    }
+
+    #[test]
     fn the_rate_rises_then_falls_along_a_cosine() {
         let c =
             AdamWConfig { learning_rate: 1.0, warmup_steps: 9, final_share: 0.0, ..AdamWConfig::default() };

@@ -81,19 +81,12 @@ fn values(t: &Option<FlexTensor>) -> &[f32] {
     t.as_ref().map(FlexTensor::storage::<f32>).unwrap_or(&[])
 }
 
-/// Runs a node as one piece of work of the thread pool: a node cuts its work many times over, and from outside of
-/// the pool every cut would put this thread to sleep. Only the node's own work, so that no lock of burn's is held
-/// by a thread that may be lent to another node meanwhile.
-fn together<R: Send>(work: impl FnOnce() -> R + Send) -> R {
-    rayon::scope(|_| work())
-}
-
 impl NodeKernels for Flex {
     fn forward(node: &Node, inputs: &[FlexTensor]) -> FlexTensor {
         let inputs: Vec<FlexTensor> = inputs.iter().cloned().map(dense).collect();
         let views: Vec<View> =
             inputs.iter().map(|t| View { shape: t.layout().shape(), values: t.storage::<f32>() }).collect();
-        let (values, shape) = together(|| node.forward(&views));
+        let (values, shape) = node.forward(&views);
         tensor(values, shape)
     }
 
@@ -103,7 +96,7 @@ impl NodeKernels for Flex {
         let (output, dy) = (output.map(dense), dense(dy));
         let views: Vec<View> =
             inputs.iter().zip(&shapes).map(|(t, shape)| View { shape, values: values(t) }).collect();
-        let gradients = together(|| node.backward(&views, values(&output), dy.storage::<f32>(), needed));
+        let gradients = node.backward(&views, values(&output), dy.storage::<f32>(), needed);
         inputs.into_iter().chain([output, Some(dy)]).flatten().for_each(Self::recycle);
         gradients.into_iter().zip(shapes).map(|(g, shape)| g.map(|g| tensor(g, shape))).collect()
     }

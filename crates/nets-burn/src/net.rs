@@ -284,7 +284,7 @@ impl Net {
     /// order, and stores the values back.
     ///
     /// # Errors
-    /// [`Error::Values`] when a tensor cannot be read.
+    /// [`Error::Values`] when a tensor cannot be read; the net is of no use then.
     pub fn update(&mut self, mut f: impl FnMut(&str, usize, &mut [f32])) -> Result<()> {
         for (layer, p) in self.plan.spec.layers.iter().zip(&mut self.layers) {
             let weight = format!("{}.weight", layer.name);

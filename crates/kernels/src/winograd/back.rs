@@ -8,7 +8,7 @@ use crate::isa::{Job, Vector};
 use crate::panels::Panel;
 use crate::tile::Store;
 
-/// Where a tile's results begin, and their rows and columns; none between two samples.
+/// Where a tile's results begin, and their rows and columns.
 #[derive(Clone, Copy)]
 pub(super) struct Place {
     pub at: usize,

@@ -115,7 +115,7 @@ impl Layer<'_> {
         });
     }
 
-    /// Floats between two points' planes `[slices][rows][columns][lanes]` of the gradient.
+    /// Floats between two points' planes `[results][rows][columns][lanes]` of the gradient.
     fn apart(&self, part: &Part) -> usize {
         part.results() * part.plane() * self.lanes + APART
     }

@@ -78,7 +78,7 @@ pub(super) struct Part<'a> {
     pub columns: usize,
     /// First sample and samples.
     sample: usize,
-    pub samples: usize,
+    samples: usize,
     /// First slice of each sample's result, and slices.
     slice: usize,
     slices: usize,
