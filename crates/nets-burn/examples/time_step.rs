@@ -9,7 +9,7 @@ use std::time::Instant;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    time("detector 8-16-32-64, 4 x 48^3", &specs::vnet_ir_rpn(&[8, 16, 32, 64], 5), [4, 48, 48, 48, 1])?;
+    time("detector 8-32-64-128, 4 x 48^3", &specs::vnet_ir_rpn(&[8, 32, 64, 128], 5), [4, 48, 48, 48, 1])?;
     time("classifier, 32 x 64^2", &specs::location_attention(3, 1), [32, 1, 64, 64, 1])
 }
 

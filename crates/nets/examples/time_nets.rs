@@ -34,9 +34,9 @@ fn time(name: &str, spec: &NetSpec, size: [usize; 4], outputs: &[&str]) -> Resul
 fn main() -> Result<()> {
     let edge = std::env::args().nth(1).and_then(|a| a.parse().ok()).unwrap_or(96);
     println!("{} threads", rayon::current_num_threads());
-    for widths in [[8, 16, 32, 64], [16, 32, 64, 128]] {
+    for widths in [[8, 16, 32, 64], [8, 32, 64, 128]] {
         let spec = specs::vnet_ir_rpn(&widths, 4);
-        let name = format!("detector {}..{} {edge}^3", widths[0], widths[3]);
+        let name = format!("detector {widths:?} {edge}^3");
         time(&name, &spec, [1, edge, edge, edge], &[])?;
         let heads = [specs::OBJECTNESS, specs::OFFSETS];
         time(&format!("{name}, proposals"), &spec, [1, edge, edge, edge], &heads)?;
