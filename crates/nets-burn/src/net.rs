@@ -29,11 +29,10 @@ impl Value {
 
     /// The values, last axis fastest.
     pub fn to_vec(&self) -> Result<Vec<f32>> {
-        let data = match self {
-            Self::Map(t) => t.to_data(),
-            Self::Flat(t) => t.to_data(),
-        };
-        data.try_into_vec::<f32>().map_err(|e| Error::Values(format!("{e:?}")))
+        match self {
+            Self::Map(t) => values(t.clone()),
+            Self::Flat(t) => values(t.clone()),
+        }
     }
 
     /// The sum over all values of value times `weight`: backward from it carries `weight` as the
@@ -179,8 +178,7 @@ impl Net {
             let Some(param) = param else { return Ok(()) };
             let t = param.val();
             let shape = t.dims().to_vec();
-            let data = t.into_data().try_into_vec::<f32>().map_err(|e| Error::Values(format!("{e:?}")))?;
-            all.insert(format!("{layer}.{name}"), pleura_nets::Tensor { shape, data });
+            all.insert(format!("{layer}.{name}"), pleura_nets::Tensor { shape, data: values(t)? });
             Ok(())
         }
         let mut all = BTreeMap::new();
@@ -235,13 +233,11 @@ impl Net {
             for (running, batch) in
                 [(&mut p.running_mean, seen.mean()), (&mut p.running_var, seen.unbiased())]
             {
-                if let Some(param) = running {
-                    let mut values = read(param)?;
+                change(running, false, |_, values| {
                     for (r, b) in values.iter_mut().zip(batch) {
                         *r += momentum * (b - *r);
                     }
-                    replace(param, values);
-                }
+                })?;
             }
         }
         Ok(outputs)
@@ -287,11 +283,11 @@ impl Net {
     /// [`Error::Values`] when a tensor cannot be read; the net is of no use then.
     pub fn update(&mut self, mut f: impl FnMut(&str, usize, &mut [f32])) -> Result<()> {
         for (layer, p) in self.plan.spec.layers.iter().zip(&mut self.layers) {
-            let weight = format!("{}.weight", layer.name);
-            change(&mut p.kernel, &weight, &mut f)?;
-            change(&mut p.matrix, &weight, &mut f)?;
-            change(&mut p.scale, &weight, &mut f)?;
-            change(&mut p.bias, &format!("{}.bias", layer.name), &mut f)?;
+            let (weight, bias) = (format!("{}.weight", layer.name), format!("{}.bias", layer.name));
+            change(&mut p.kernel, true, |axes, values| f(&weight, axes, values))?;
+            change(&mut p.matrix, true, |axes, values| f(&weight, axes, values))?;
+            change(&mut p.scale, true, |axes, values| f(&weight, axes, values))?;
+            change(&mut p.bias, true, |axes, values| f(&bias, axes, values))?;
         }
         Ok(())
     }
@@ -419,14 +415,9 @@ fn join(first: Vec<Raw>, rest: Vec<Raw>, flat: bool) -> Value {
     join(next, parts.collect(), flat)
 }
 
-fn read<const D: usize>(param: &Param<Tensor<D>>) -> Result<Vec<f32>> {
-    param.val().into_data().try_into_vec::<f32>().map_err(|e| Error::Values(format!("{e:?}")))
-}
-
-fn replace<const D: usize>(param: &mut Param<Tensor<D>>, values: Vec<f32>) {
-    let old = param.val();
-    let value = Tensor::<D>::from_data(TensorData::new(values, old.dims()), &old.device());
-    *param = Param::initialized(param.id, value.set_require_grad(false));
+/// The values of a tensor; those that nobody else holds are not copied.
+fn values<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
+    tensor.into_data().try_into_vec::<f32>().map_err(|e| Error::Values(format!("{e:?}")))
 }
 
 fn take<const D: usize>(
@@ -436,23 +427,24 @@ fn take<const D: usize>(
     all: &mut BTreeMap<String, Vec<f32>>,
 ) -> Result<()> {
     let Some(gradient) = param.as_ref().and_then(|p| p.val().grad_remove(gradients)) else { return Ok(()) };
-    let values = gradient.into_data().try_into_vec::<f32>().map_err(|e| Error::Values(format!("{e:?}")))?;
-    all.insert(name.to_string(), values);
+    all.insert(name.to_string(), values(gradient)?);
     Ok(())
 }
 
+/// Calls `f` with the number of axes and the values of a parameter, and stores the values back; `trained`: whether it
+/// is to have gradients.
 fn change<const D: usize>(
     param: &mut Option<Param<Tensor<D>>>,
-    name: &str,
-    f: &mut impl FnMut(&str, usize, &mut [f32]),
+    trained: bool,
+    f: impl FnOnce(usize, &mut [f32]),
 ) -> Result<()> {
     let Some(own) = param.take() else { return Ok(()) };
-    // Taken, not read: values that nobody else holds are not copied.
+    // Taken, not read, so that nothing is copied.
     let (id, value) = (own.id, own.into_value());
     let (shape, device) = (value.dims(), value.device());
-    let mut values = value.into_data().try_into_vec::<f32>().map_err(|e| Error::Values(format!("{e:?}")))?;
-    f(name, D, &mut values);
+    let mut values = values(value)?;
+    f(D, &mut values);
     let value = Tensor::from_data(TensorData::new(values, shape), &device);
-    *param = Some(Param::initialized(id, value.set_require_grad(true)));
+    *param = Some(Param::initialized(id, value.set_require_grad(trained)));
     Ok(())
 }
