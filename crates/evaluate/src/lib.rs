@@ -9,6 +9,7 @@ mod curves;
 mod figures;
 mod froc;
 mod interval;
+mod involvement;
 mod leakage;
 mod predictions;
 mod rank;
@@ -26,6 +27,7 @@ pub use curves::{Curve, write_curves};
 pub use figures::{Figure, Line, write_figure, write_froc, write_probabilities};
 pub use froc::{FALSE_REGIONS, Froc, FrocScan, froc, is_hit};
 pub use interval::{Interval, wilson};
+pub use involvement::{Involved, Involvement};
 pub use leakage::{Member, check_leakage};
 pub use predictions::{
     FACTS, Joined, NO_INFECTION, NO_INFECTION_COLUMN, Prediction, Truth, join, read_predictions, read_truth,

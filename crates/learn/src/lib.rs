@@ -7,6 +7,7 @@
 mod augment;
 mod batches;
 mod candidates;
+mod case_tables;
 mod checkpoint;
 mod classifier;
 mod cohort;

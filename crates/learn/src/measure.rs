@@ -4,7 +4,7 @@ use crate::cohort::{fresh_cases, test_grid};
 use crate::data::{Names, phantom_infections};
 use crate::results::Results;
 use crate::screened::Screener;
-use crate::{Error, Result};
+use crate::{Error, Result, case_tables};
 use pleura_phantom::CohortCase;
 use pleura_screen::{LoadedClassifier, LoadedDetector};
 use pleura_volume::Progress;
@@ -22,7 +22,8 @@ pub struct MeasureConfig {
 }
 
 /// Screens fresh phantoms, one a patient, with one detector and one or two classifiers, and writes what
-/// [`crate::reproduce`] writes of its test cases into `out_dir`: results.md, results.json and the figures.
+/// [`crate::reproduce`] writes of its test cases into `out_dir`: results.md, results.json, the figures, and
+/// each case by itself in tables that `pleura evaluate` reads.
 ///
 /// # Errors
 /// [`Error::Config`] when the numbers make no sense or a classifier knows other classes than phantoms
@@ -51,5 +52,6 @@ pub fn measure(
     let networks: Vec<&str> = networks.iter().map(String::as_str).collect();
     let results = Results::new(&screened, &networks, &names, config.seed)?;
     results.write(out_dir)?;
+    case_tables::write(out_dir, &screened, networks.len(), &names)?;
     Ok(results)
 }

@@ -7,7 +7,7 @@ use crate::results::Results;
 use crate::screened::{Screened, Screener};
 use crate::stages::{Stages, Until};
 use crate::{
-    ClassifierConfig, ClassifierNetwork, DetectorConfig, Error, Result, Summary, checkpoint,
+    ClassifierConfig, ClassifierNetwork, DetectorConfig, Error, Result, Summary, case_tables, checkpoint,
     train_classifier, train_detector,
 };
 use pleura_evaluate::{Curve, check_leakage, write_curves};
@@ -308,19 +308,22 @@ impl Run<'_> {
         }
         write_curves(&self.dir.join("figure5"), "Training of both classifiers", &curves)?;
         if !self.more.cases.is_empty() {
-            self.results_of("more")?.write(&self.dir.join("more"))?;
+            let dir = self.dir.join("more");
+            self.results_of("more", &dir)?.write(&dir)?;
         }
-        let results = self.results_of("test")?.of_experiment();
+        let results = self.results_of("test", self.dir)?.of_experiment();
         results.write(self.dir)?;
         Ok(results)
     }
 
-    fn results_of(&self, name: &str) -> Result<Results> {
+    /// Of one set of cases; each by itself goes into tables in `dir`.
+    fn results_of(&self, name: &str, dir: &Path) -> Result<Results> {
         let path = self.dir.join(format!("{name}.json"));
         let text = std::fs::read(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
         let screened: Vec<Screened> =
             serde_json::from_slice(&text).map_err(|e| Error::Stage(format!("{}: {e}", path.display())))?;
         let names = Names::new(&phantom_infections());
+        case_tables::write(dir, &screened, self.trainings.len(), &names)?;
         Results::new(&screened, &NETWORKS.map(|n| n.1), &names, self.config.seed)
     }
 }

@@ -1,14 +1,13 @@
 //! The paper's tables beside the paper's figures, and what the paper lacks.
 
 use crate::data::Names;
-use crate::screened::{PROFILES, Screened, Seen};
+use crate::screened::{PROFILES, Screened, Seen, named};
 use crate::seeds::SeedComparison;
 use crate::{Error, Result, checkpoint};
 use pleura_evaluate::{
-    Answers, CaseFigures, CaseOutcome, Comparison, Froc, FrocScan, Table, compare, froc, write_froc,
-    write_probabilities,
+    Answers, CaseFigures, CaseOutcome, Comparison, Froc, FrocScan, Involvement, Table, compare, froc,
+    write_froc, write_probabilities,
 };
-use pleura_screen::Profile;
 use serde::Serialize;
 use std::path::Path;
 
@@ -37,6 +36,8 @@ pub struct NetworkResults {
     pub paper: CaseFigures,
     /// Cases by the calibrated profile.
     pub calibrated: CaseFigures,
+    /// Involved share of the lungs, by the calibrated profile.
+    pub involvement: Involvement,
 }
 
 /// All results of an experiment.
@@ -75,6 +76,7 @@ impl Results {
             regions: Table::new(&names.regions, &answers(k, |s| &s.regions), seed),
             paper: CaseFigures::new(&names.cases, &outcomes(k, 0), seed),
             calibrated: CaseFigures::new(&names.cases, &outcomes(k, 1), seed),
+            involvement: Involvement::new(&of(k).iter().map(|s| s.involved[1]).collect::<Vec<_>>(), seed),
         };
         let against = |p: usize| compare(&names.cases, &outcomes(0, p), &outcomes(1, p), seed);
         let scans = |k: usize| -> Vec<FrocScan> { screened.iter().map(|s| s.froc[k].clone()).collect() };
@@ -148,6 +150,7 @@ impl Results {
                 out +=
                     &format!("\n## {}, {} profile\n\n{}", n.network, named(profile), figures.to_markdown());
             }
+            out += &format!("\n### Involvement\n\n{}", n.involvement.to_markdown());
         }
         out += "\n![ROC](paper-roc.svg) ![Calibration](calibrated-calibration.svg)\n";
         for (profile, c) in PROFILES.iter().zip(&self.comparisons) {
@@ -180,12 +183,5 @@ impl Results {
         let json = serde_json::to_string_pretty(self).map_err(|e| Error::Stage(e.to_string()))?;
         checkpoint::write_whole(&dir.join("results.json"), json.as_bytes())?;
         checkpoint::write_whole(&dir.join("results.md"), self.to_markdown().as_bytes())
-    }
-}
-
-fn named(profile: Profile) -> &'static str {
-    match profile {
-        Profile::Paper => "paper",
-        Profile::Calibrated => "calibrated",
     }
 }

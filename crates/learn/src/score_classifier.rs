@@ -213,8 +213,7 @@ fn answer(outcome: &Outcome, profile: Profile, calibration: &Calibration, names:
 }
 
 /// Temperature by the patches' likelihood; power and leak by that of any infection in the cases, weight
-/// and crowding by that of the infected ones' types; then the two thresholds: the most right verdicts,
-/// and one infected case in twenty called clear at most, but for those without any region.
+/// and crowding by that of the infected ones' types; then the two [`thresholds`].
 fn calibrate(outcomes: &[Outcome], names: &Names) -> Calibration {
     let mut best = UNCALIBRATED;
     let regions = || outcomes.iter().flat_map(|o| &o.regions);
@@ -225,7 +224,7 @@ fn calibrate(outcomes: &[Outcome], names: &Names) -> Calibration {
     best.scans = ScanFacts::range(outcomes.iter().filter_map(|o| o.scan)).unwrap_or(best.scans);
     let seen = |o: &Outcome| {
         let regions = at_temperature(o, f64::from(best.temperature));
-        Some(Known { class: o.class, regions, scan: o.scan? })
+        o.scan.map(|_| Known { class: o.class, regions })
     };
     let known: Vec<Known> = outcomes.iter().filter_map(seen).collect();
     let none = names.cases.len() - 1;
@@ -252,15 +251,19 @@ fn calibrate(outcomes: &[Outcome], names: &Names) -> Calibration {
         (known.iter().map(of).sum(), tried)
     })
     .unwrap_or(best);
-    thresholds(&known, best, names)
+    thresholds(best)
 }
 
 /// A case that screening looked into, its regions at the temperature chosen.
 struct Known {
     class: usize,
     regions: Vec<Region>,
-    scan: ScanFacts,
 }
+
+/// Probability of infection from which on one is named.
+const LEAST_OF_INFECTED: f32 = 0.5;
+/// Probability of infection below which a scan is called clear.
+const MOST_OF_CLEAR: f32 = 1.0 / 3.0;
 
 const POWERS: &[f32] = &[0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0];
 const LEAKS: &[f32] = &[0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.16, 0.2, 0.25, 0.3, 0.4];
@@ -283,28 +286,13 @@ fn infected(case: &Known, calibration: &Calibration, names: &Names) -> f64 {
     found.iter().map(|f| f.probability).sum()
 }
 
-fn thresholds(known: &[Known], mut c: Calibration, names: &Names) -> Calibration {
-    let wrong = |t: f64| -> f64 {
-        let tried = Calibration { infected_from: t as f32, clear_below: t as f32, ..c.clone() };
-        let answer = |k: &Known| called(&k.regions, &k.scan, Profile::Calibrated, &tried, names);
-        known.iter().filter(|k| answer(k) != names.cases[k.class]).count() as f64
-    };
-    // A case without any region is told the leak: it is to be clear, whatever the others say.
-    let lowest = 1.5 * f64::from(c.leak);
-    let from = least((4..=18).map(|i| f64::from(i) * 0.05).filter(|t| *t > lowest), wrong).unwrap_or(0.9);
-    let sick = known.iter().filter(|k| k.class + 1 < names.cases.len());
-    let mut told: Vec<f64> = sick.map(|k| infected(k, &c, names)).collect();
-    told.sort_by(f64::total_cmp);
-    let clear = told.get(told.len() / 20).copied().unwrap_or(from);
-    c.infected_from = from as f32;
-    c.clear_below = (clear.clamp(lowest, from) as f32).min(c.infected_from);
-    c
-}
-
-/// The first argument of the least value.
-fn least(arguments: impl Iterator<Item = f64>, value: impl Fn(f64) -> f64) -> Option<f64> {
-    let tried = arguments.map(|a| (a, value(a)));
-    tried.reduce(|best, now| if now.1 < best.1 { now } else { best }).map(|b| b.0)
+/// Where verdicts begin: a calibrated probability needs no threshold fitted to few cases. An infection is
+/// named where it is more probable than not, a scan called clear where that is at least twice as probable
+/// as an infection; what lies between is told as uncertain. A scan without any region is told the leak: it
+/// is clear, whatever the others say.
+fn thresholds(c: Calibration) -> Calibration {
+    let clear_below = (1.5 * c.leak).clamp(MOST_OF_CLEAR, LEAST_OF_INFECTED);
+    Calibration { infected_from: LEAST_OF_INFECTED, clear_below, ..c }
 }
 
 #[cfg(test)]
@@ -396,6 +384,15 @@ mod tests {
         let c = judge(&all, &names()).calibration;
         assert!(c.leak < c.clear_below && c.clear_below <= c.infected_from, "{c:?}");
         assert_eq!(answer(&all[0], Profile::Calibrated, &c, &names()), NO_INFECTION);
+    }
+
+    #[test]
+    fn verdicts_begin_where_the_probability_says_so() {
+        let at = |leak: f32| thresholds(Calibration { leak, ..UNCALIBRATED });
+        assert_eq!((at(0.03).clear_below, at(0.03).infected_from), (1.0 / 3.0, 0.5));
+        // A third would lie below the leak, which is to be clear.
+        assert!((at(0.3).clear_below - 0.45).abs() < 1e-6);
+        assert_eq!(at(0.4).clear_below, 0.5);
     }
 
     #[test]

@@ -7,19 +7,27 @@ use crate::score_classifier::verdict_name;
 use crate::score_detector::LEAST_SCORE;
 use crate::truth;
 use crate::{Error, Result};
-use pleura_evaluate::{Answers, CaseOutcome, FrocScan, TrueRegion, case_facts, free_response};
+use pleura_evaluate::{Answers, CaseOutcome, FrocScan, Involved, TrueRegion, case_facts, free_response};
 use pleura_lungs::Lungs;
 use pleura_phantom::{CohortCase, Phantom, render};
 use pleura_screen::{
-    Candidate, Finding, LoadedClassifier, LoadedDetector, Profile, Region, ScanFacts, Verdict, analysable,
-    classify, detect, findings, no_infection, region, verdict,
+    Candidate, Detection, Finding, LoadedClassifier, LoadedDetector, Profile, Region, ScanFacts, Verdict,
+    analysable, classify, detect, findings, in_infected_regions, no_infection, region, verdict,
 };
-use pleura_volume::{Box3, NoProgress, Progress};
+use pleura_volume::{Box3, Mask, NoProgress, Progress};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// In the order of [`Seen::case`].
 pub(crate) const PROFILES: [Profile; 2] = [Profile::Paper, Profile::Calibrated];
+
+/// The profile in the names of files and headings.
+pub(crate) fn named(profile: Profile) -> &'static str {
+    match profile {
+        Profile::Paper => "paper",
+        Profile::Calibrated => "calibrated",
+    }
+}
 
 /// A screened test case.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -39,6 +47,8 @@ pub(crate) struct Seen {
     pub regions: Answers,
     /// The case, by each of [`PROFILES`].
     pub case: [CaseOutcome; 2],
+    /// Involved share of the lungs, by each of [`PROFILES`].
+    pub involved: [Involved; 2],
 }
 
 /// What the cases are screened with.
@@ -69,38 +79,36 @@ impl Screener {
 
     fn one(&self, name: &str, phantom: &Phantom) -> Result<Screened> {
         let lungs = find_lungs(&phantom.volume)?;
-        let proposed = match analysable(&lungs) {
-            true => {
-                detect(&phantom.volume, &lungs.mask, &self.detector, &NoProgress)
-                    .map_err(|e| Error::Stage(format!("{name}: {e}")))?
-                    .candidates
+        let Detection { candidates: proposed, infection: marked } = match analysable(&lungs) {
+            true => detect(&phantom.volume, &lungs.mask, &self.detector, &NoProgress)
+                .map_err(|e| Error::Stage(format!("{name}: {e}")))?,
+            false => {
+                Detection { candidates: vec![], infection: Mask::filled(lungs.mask.geometry.clone(), 0) }
             }
-            false => Vec::new(),
         };
-        let kept: Vec<Candidate> = proposed.iter().filter(|c| c.score >= self.threshold).cloned().collect();
         let regions = regions_of(phantom);
         let scored: Vec<(Box3, f64)> = proposed.iter().map(|c| (c.box_mm, c.score)).collect();
-        let facts = case_facts(phantom.latents.slice_mm, phantom.latents.noise_hu, &regions);
-        let seen = |c| self.seen(name, phantom, &lungs, &kept, &facts, c);
+        let case = Detected {
+            name,
+            phantom,
+            lungs: &lungs,
+            kept: proposed.into_iter().filter(|c| c.score >= self.threshold).collect(),
+            marked,
+            facts: case_facts(phantom.latents.slice_mm, phantom.latents.noise_hu, &regions),
+        };
+        let seen = |c| self.seen(&case, c);
         Ok(Screened {
             froc: free_response(&scored, &regions),
             networks: self.classifiers.iter().map(seen).collect::<Result<_>>()?,
         })
     }
 
-    fn seen(
-        &self,
-        name: &str,
-        phantom: &Phantom,
-        lungs: &Lungs,
-        kept: &[Candidate],
-        facts: &BTreeMap<String, f64>,
-        classifier: &LoadedClassifier,
-    ) -> Result<Seen> {
+    fn seen(&self, found: &Detected, classifier: &LoadedClassifier) -> Result<Seen> {
+        let (phantom, lungs, kept) = (found.phantom, found.lungs, &found.kept);
         let (class, none) = (class_index(phantom.class), self.names.regions.len() - 1);
         let voted = |profile| -> Result<Vec<Region>> {
             let patches = classify(&phantom.volume, &lungs.mask, kept, classifier, profile, &NoProgress)
-                .map_err(|e| Error::Stage(format!("{name}: {e}")))?;
+                .map_err(|e| Error::Stage(format!("{}: {e}", found.name)))?;
             Ok(kept.iter().cloned().zip(patches).map(|(c, p)| region(c, p)).collect())
         };
         let (paper, calibrated) = (voted(PROFILES[0])?, voted(PROFILES[1])?);
@@ -113,21 +121,55 @@ impl Screener {
         let looked_at = analysable(lungs);
         let scan = ScanFacts::new(&phantom.volume, &lungs.mask);
         let case = [(&paper, PROFILES[0]), (&calibrated, PROFILES[1])].map(|(regions, profile)| {
-            let found = findings(regions, &classifier.classes, profile, &classifier.calibration);
+            let found_types = findings(regions, &classifier.classes, profile, &classifier.calibration);
             let said = match looked_at {
-                true => verdict(&found, &classifier.classes, profile, &classifier.calibration, &scan).0,
+                true => verdict(&found_types, &classifier.classes, profile, &classifier.calibration, &scan).0,
                 false => Verdict::NotAnalysable,
             };
             CaseOutcome {
-                case: name.to_owned(),
+                case: found.name.to_owned(),
                 truth: class,
                 answer: verdict_name(&said, &classifier.classes),
-                probabilities: if looked_at { probabilities(&found, none, profile) } else { Vec::new() },
-                facts: facts.clone(),
+                probabilities: if looked_at {
+                    probabilities(&found_types, none, profile)
+                } else {
+                    Vec::new()
+                },
+                facts: found.facts.clone(),
             }
         });
-        Ok(Seen { patches, regions, case })
+        let involved = [&paper, &calibrated].map(|r| found.involved(r, &classifier.classes));
+        Ok(Seen { patches, regions, case, involved })
     }
+}
+
+/// A case that the detector has looked into.
+struct Detected<'a> {
+    name: &'a str,
+    phantom: &'a Phantom,
+    lungs: &'a Lungs,
+    /// Candidates that are classified.
+    kept: Vec<Candidate>,
+    /// Voxels that the detector marks.
+    marked: Mask,
+    facts: BTreeMap<String, f64>,
+}
+
+impl Detected<'_> {
+    /// Involved share of the lungs as the report tells it of these regions, beside that of the true lungs.
+    fn involved(&self, regions: &[Region], classes: &[String]) -> Involved {
+        let told = in_infected_regions(self.marked.clone(), regions, classes);
+        Involved {
+            told: marked_share(&told, &self.lungs.mask),
+            truth: marked_share(&self.phantom.infection, &self.phantom.lungs),
+        }
+    }
+}
+
+/// Percent of the lungs that is marked; 0 without lungs.
+fn marked_share(marked: &Mask, lungs: &Mask) -> f64 {
+    let voxels = || lungs.data.iter().zip(&marked.data).filter(|(lung, _)| **lung != 0);
+    100.0 * voxels().filter(|(_, m)| **m != 0).count() as f64 / voxels().count().max(1) as f64
 }
 
 /// Probability of each type, then of no infection.

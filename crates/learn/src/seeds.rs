@@ -144,7 +144,7 @@ fn mean_and_deviation(values: &[f64]) -> (f64, f64) {
 mod tests {
     use super::*;
     use crate::data::phantom_infections;
-    use pleura_evaluate::{CaseOutcome, FrocScan};
+    use pleura_evaluate::{CaseOutcome, FrocScan, Involved};
     use std::collections::BTreeMap;
 
     /// A case of COVID-19 with one patch in one region, as a network sees it that answers so.
@@ -157,7 +157,8 @@ mod tests {
             facts: BTreeMap::new(),
         };
         let answers = vec![(0, answer.to_owned())];
-        Seen { patches: answers.clone(), regions: answers, case: [case.clone(), case] }
+        let involved = [Involved { told: 1.0, truth: 2.0 }; 2];
+        Seen { patches: answers.clone(), regions: answers, case: [case.clone(), case], involved }
     }
 
     #[test]

@@ -91,7 +91,7 @@ pub enum Verdict {
 pub struct SideFacts {
     /// Volume, ml.
     pub volume_ml: f64,
-    /// Share of the lung that the voxel head calls infected, percent.
+    /// Share of the lung that is infected ([`Case::infection`]), percent.
     pub involvement_pct: f64,
 }
 
@@ -128,7 +128,7 @@ pub struct Case {
     pub profile: Profile,
     /// The lungs, on the oriented grid.
     pub lungs: Lungs,
-    /// Infected voxels (1) within the lungs, on the oriented grid.
+    /// Infected voxels (1) within the lungs, in regions voted an infection type; on the oriented grid.
     pub infection: Mask,
     /// Volumes and shares.
     pub facts: LungFacts,

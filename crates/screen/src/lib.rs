@@ -27,7 +27,9 @@ pub use detect::{
 pub use error::{Error, Result, role_name};
 pub use models::{LoadedClassifier, LoadedDetector, ModelFacts, Models};
 pub use patch::{PatchSite, cut_patch, distances_from_edge, patch_sites};
-pub use pipeline::{CONSOLIDATION_HU, LEAST_SLICES, Options, analysable, region, screen};
+pub use pipeline::{
+    CONSOLIDATION_HU, LEAST_SLICES, Options, analysable, in_infected_regions, region, screen,
+};
 // A case holds the lungs it was found in: whoever reads one can name their parts.
 pub use pleura_lungs::{LEFT, LungStatus, Lungs, RIGHT};
 pub use unlike::ScanFacts;

@@ -7,10 +7,10 @@ use crate::detect::{Detection, detect};
 use crate::error::{Error, Result};
 use crate::models::Models;
 use crate::unlike::ScanFacts;
-use crate::verdict::{findings, verdict};
+use crate::verdict::{IRRELEVANT, findings, verdict};
 use crate::vote::{PatchVote, vote};
 use pleura_lungs::{LEFT, LungOptions, LungStatus, Lungs, RIGHT};
-use pleura_volume::{Mask, Progress, Volume};
+use pleura_volume::{Mask, Progress, Volume, VoxelBox};
 use rayon::prelude::*;
 use std::time::Instant;
 
@@ -66,12 +66,13 @@ pub fn screen(
     }
 
     let Detection { candidates, infection } = detect(volume, &lungs.mask, &models.detector, progress)?;
-    let facts = lung_facts(volume, &lungs.mask, &infection);
     times.detect = clock.lap();
 
     let classifier = &models.classifier;
     let patches = classify(volume, &lungs.mask, &candidates, classifier, options.profile, progress)?;
     let regions: Vec<Region> = candidates.into_iter().zip(patches).map(|(c, p)| region(c, p)).collect();
+    let infection = in_infected_regions(infection, &regions, &classifier.classes);
+    let facts = lung_facts(volume, &lungs.mask, &infection);
     let findings = findings(&regions, &classifier.classes, options.profile, &classifier.calibration);
     let scan = ScanFacts::new(volume, &lungs.mask);
     let (verdict, mut reasons) =
@@ -160,6 +161,23 @@ pub fn region(candidate: Candidate, patches: [Patch; 3]) -> Region {
     }
 }
 
+/// Of the voxels that the detector marked, those in regions voted an infection type (ours). What it marks
+/// elsewhere it did not propose, or the classifier called irrelevant: no report calls that infected.
+pub fn in_infected_regions(mut marked: Mask, regions: &[Region], classes: &[String]) -> Mask {
+    let infected = |r: &&Region| classes.get(r.class).is_none_or(|name| name != IRRELEVANT);
+    let [nx, ny, _] = marked.size();
+    let boxes: Vec<VoxelBox> = regions.iter().filter(infected).map(|r| r.box_voxels).collect();
+    marked.data.par_chunks_mut(nx.max(1)).enumerate().for_each(|(row, voxels)| {
+        let (y, z) = (row % ny, row / ny);
+        let here = |b: &&VoxelBox| (b.min[1]..b.max[1]).contains(&y) && (b.min[2]..b.max[2]).contains(&z);
+        let here: Vec<&VoxelBox> = boxes.iter().filter(here).collect();
+        for (x, voxel) in voxels.iter_mut().enumerate().filter(|(_, v)| **v != 0) {
+            *voxel = u8::from(here.iter().any(|b| (b.min[0]..b.max[0]).contains(&x)));
+        }
+    });
+    marked
+}
+
 /// Volumes of the lungs and of what is infected in them.
 fn lung_facts(volume: &Volume<i16>, lungs: &Mask, infection: &Mask) -> LungFacts {
     let n = (lungs.size()[0] * lungs.size()[1]).max(1);
@@ -196,6 +214,42 @@ fn lung_facts(volume: &Volume<i16>, lungs: &Mask, infection: &Mask) -> LungFacts
 mod tests {
     use super::*;
     use pleura_volume::Geometry;
+
+    #[test]
+    fn only_regions_voted_an_infection_keep_marked_voxels() {
+        let geometry = Geometry::axis_aligned([6, 2, 2], [0.0; 3], [1.0; 3]);
+        let marked = Mask { geometry: geometry.clone(), data: vec![1; 24] };
+        let patch = Patch {
+            slice_index: 0,
+            distance_from_edge: 0.1,
+            class: 0,
+            confidence: 1.0,
+            probabilities: vec![],
+        };
+        let voted = |class: usize, min: [usize; 3], max: [usize; 3]| {
+            let box_voxels = VoxelBox { min, max };
+            let candidate = Candidate {
+                box_mm: geometry.box_mm(&box_voxels),
+                box_voxels,
+                score: 0.9,
+                right: true,
+                volume_ml: 0.0,
+                mean_hu: 0.0,
+            };
+            let patches = [0, 1, 2].map(|_| Patch { class, ..patch.clone() });
+            region(candidate, patches)
+        };
+        let classes = ["covid-19", IRRELEVANT].map(String::from);
+        // Infected: x 1..3 of row 0 in slice 1; x 2..4 of both rows there. Irrelevant: all of slice 0.
+        let regions =
+            [voted(0, [1, 0, 1], [3, 1, 2]), voted(0, [2, 0, 1], [4, 2, 2]), voted(1, [0; 3], [6, 2, 1])];
+        let kept = in_infected_regions(marked.clone(), &regions, &classes);
+        assert_eq!(kept.data[..12], [0; 12]);
+        assert_eq!(kept.data[12..], [0, 1, 1, 1, 0, 0, 0, 0, 1, 1, 0, 0]);
+        assert!(in_infected_regions(marked, &[], &classes).data.iter().all(|v| *v == 0));
+        let empty = Mask { geometry, data: vec![0; 24] };
+        assert_eq!(in_infected_regions(empty.clone(), &regions, &classes), empty);
+    }
 
     #[test]
     fn shares_and_volumes_worked_by_hand() {

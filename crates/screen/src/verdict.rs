@@ -149,7 +149,7 @@ fn by_threshold(
         return (Verdict::Infection { class: top.class, probability: top.probability }, reasons);
     }
     if infected < below {
-        let reason = format!("{of_any}, below the {:.1} % of a clear scan.", 100.0 * below);
+        let reason = format!("{of_any}; below {:.1} % no infection is named.", 100.0 * below);
         let voted: usize = findings.iter().map(|f| f.regions.len()).sum();
         let weak = match voted {
             0 => None,
@@ -162,7 +162,8 @@ fn by_threshold(
         return (Verdict::NoInfectionFound { probability: clear }, reasons);
     }
     let reason = format!(
-        "{of_any}, between the threshold of a clear scan ({:.1} %) and that of an infection ({:.1} %).",
+        "{of_any}: too much to call the scan clear (below {:.1} %), too little to name an infection (from {:.1} % \
+         on).",
         100.0 * below,
         100.0 * from
     );
@@ -335,7 +336,7 @@ mod tests {
         for p in [0.25, 0.3, 0.37] {
             let (_, verdict, reasons) = shared(&[[p, p]]);
             assert_eq!(verdict, Verdict::Indeterminate, "{p}");
-            assert!(reasons[0].contains("between the threshold"), "{reasons:?}");
+            assert!(reasons[0].contains("too much to call the scan clear"), "{reasons:?}");
         }
         assert!(matches!(shared(&[[0.4, 0.35]]).1, Verdict::Infection { class: 0, .. }));
         assert!(matches!(shared(&[[0.25, 0.2]]).1, Verdict::NoInfectionFound { .. }));

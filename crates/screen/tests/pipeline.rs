@@ -76,9 +76,13 @@ fn check(case: &Case, profile: Profile) {
     }
     assert!(!case.reasons.is_empty());
 
-    // Infection lies in the lungs and its volumes add up.
+    // Infection lies in the lungs, in regions voted one, and its volumes add up.
     let infected: Vec<usize> = (0..lungs.data.len()).filter(|&i| case.infection.data[i] != 0).collect();
     assert!(infected.iter().all(|&i| lungs.data[i] != 0));
+    let [nx, ny, _] = lungs.size();
+    let voted: Vec<&Region> = case.regions.iter().filter(|r| case.classes[r.class] != IRRELEVANT).collect();
+    let in_one = |i: usize| voted.iter().any(|r| r.box_voxels.contains([i % nx, i / nx % ny, i / nx / ny]));
+    assert!(infected.iter().all(|&i| in_one(i)));
     let f = &case.facts;
     let by_side =
         (f.right.volume_ml * f.right.involvement_pct + f.left.volume_ml * f.left.involvement_pct) / 100.0;
