@@ -34,10 +34,10 @@ pub trait Forward: Send + Sync {
     fn forward(&self, feed: Feed) -> Result<Vec<Tensor>>;
 }
 
-/// Buffers kept from one run to the next.
+/// Memory of a run's values, kept from one run to the next.
 #[derive(Default)]
 pub(crate) struct Workspace {
-    slots: Vec<Vec<f32>>,
+    values: Vec<f32>,
 }
 
 /// What is fed in.
@@ -195,13 +195,17 @@ impl Executor {
             return self.chosen(place.forward(feed)?, names);
         }
         let plan = Plan::new(&self.steps, &shapes, &outputs);
-        space.slots.resize_with(plan.sizes.len().max(space.slots.len()), Vec::new);
+        if space.values.len() < n * plan.size {
+            // Anew: growing would copy what is no longer needed.
+            drop(std::mem::take(&mut space.values));
+            space.values = vec![0.0; n * plan.size];
+        }
         for &s in &plan.order {
-            self.step(s, feed, &plan, &shapes, &mut space.slots);
+            self.step(s, feed, &plan, &shapes, &mut space.values);
         }
         let take = |&o: &usize| {
-            let len = n * shapes[o].len();
-            Tensor { shape: shapes[o].batched(n), data: space.slots[plan.slot[o]][..len].to_vec() }
+            let (begin, len) = (n * plan.place[o], n * shapes[o].len());
+            Tensor { shape: shapes[o].batched(n), data: space.values[begin..begin + len].to_vec() }
         };
         Ok(outputs.iter().map(take).collect())
     }
@@ -237,7 +241,7 @@ impl Executor {
         Ok(())
     }
 
-    fn step(&self, s: usize, feed: Feed, plan: &Plan, shapes: &[Shape], slots: &mut [Vec<f32>]) {
+    fn step(&self, s: usize, feed: Feed, plan: &Plan, shapes: &[Shape], values: &mut [f32]) {
         let step = &self.steps[s];
         let [n, d, h, w] = feed.size;
         let image = Shape::Map { channels: self.spec.channels, size: [d, h, w] };
@@ -246,25 +250,25 @@ impl Executor {
             Source::Features => Shape::Flat(self.spec.features),
             Source::Layer(l) => shapes[l],
         };
-        let own = plan.slot[step.value];
-        // A step that has its input's or its residual's buffer works on it in place.
-        let shares = in_place(step).is_some_and(|l| plan.slot[l] == own);
+        let own = plan.place[step.value];
+        // A step whose value lies where its input or its residual does works on it in place.
+        let shares = in_place(step).is_some_and(|l| plan.place[l] == own);
         let overwrites = shares && step.residual.is_none();
-        let mut y = std::mem::take(&mut slots[own]);
-        let len = n * shapes[step.value].len();
-        if y.len() < len {
-            // Anew: growing would copy what is no longer needed.
-            drop(std::mem::take(&mut y));
-            y = vec![0.0; len.max(n * plan.sizes[own])];
-        }
+        // What is read lies before or behind what is written.
+        let (before, rest) = values.split_at_mut(n * own);
+        let (y, behind) = rest.split_at_mut(n * shapes[step.value].len());
+        let behind_from = n * own + y.len();
         let value = |source: &Source| -> (&[f32], Shape) {
             let shape = shape(source);
             let all: &[f32] = match *source {
                 Source::Image => feed.x,
                 Source::Features => feed.features.unwrap_or(&[]),
-                Source::Layer(l) => &slots[plan.slot[l]],
+                Source::Layer(l) => match (n * plan.place[l]).checked_sub(behind_from) {
+                    Some(begin) => &behind[begin..],
+                    None => &before[n * plan.place[l]..],
+                },
             };
-            (all.get(..n * shape.len()).unwrap_or(&[]), shape)
+            (&all[..n * shape.len()], shape)
         };
         let first = usize::from(overwrites);
         let mut inputs: Vec<(&[f32], Shape)> = step.inputs.iter().skip(first).map(value).collect();
@@ -275,9 +279,7 @@ impl Executor {
             true => Residual::InPlace,
             false => Residual::Array(value(r).0),
         });
-        self.ready[s]
-            .run(&ops::Call { inputs: &inputs, residual, relu: step.relu, overwrites }, &mut y[..len]);
-        slots[own] = y;
+        self.ready[s].run(&ops::Call { inputs: &inputs, residual, relu: step.relu, overwrites }, y);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Which buffer each value lives in: buffers are used again once their value is no longer needed.
+//! Where each value lies: memory is used again once its value is no longer needed.
 
 use crate::fold::{Step, Work};
 use crate::{Shape, Source};
@@ -7,53 +7,89 @@ use crate::{Shape, Source};
 pub(crate) struct Plan {
     /// Steps to run, in order, as places in the list of steps.
     pub(crate) order: Vec<usize>,
-    /// Buffer of each layer's value, by the layer's place; `usize::MAX` where there is none.
-    pub(crate) slot: Vec<usize>,
-    /// Values of one sample in each buffer.
-    pub(crate) sizes: Vec<usize>,
+    /// Where each layer's value begins, for one sample, by the layer's place; `usize::MAX` where there is none.
+    pub(crate) place: Vec<usize>,
+    /// Values of one sample that are held together.
+    pub(crate) size: usize,
 }
+
+/// A stretch of memory that one value has, or several in turn, each written over the one before.
+struct Block {
+    values: Vec<usize>,
+    size: usize,
+    /// First and last step that it is needed in.
+    first: usize,
+    last: usize,
+}
+
+/// Values begin at multiples of this: at a cache line, where the memory does.
+const ALIGNED: usize = 16;
 
 impl Plan {
     /// Plans what `outputs` (places of layers) need, for layers of these `shapes`.
     pub(crate) fn new(steps: &[Step], shapes: &[Shape], outputs: &[usize]) -> Self {
         let order = needed(steps, shapes.len(), outputs);
-        let mut last_use = vec![0; shapes.len()];
-        for (at, &s) in order.iter().enumerate() {
-            for layer in layers(&steps[s]) {
-                last_use[layer] = at;
-            }
-        }
-        for &o in outputs {
-            last_use[o] = usize::MAX;
-        }
-        let mut plan = Self { order, slot: vec![usize::MAX; shapes.len()], sizes: Vec::new() };
-        let mut free: Vec<usize> = Vec::new();
-        for at in 0..plan.order.len() {
-            let step = &steps[plan.order[at]];
-            let mut dying: Vec<usize> = layers(step).filter(|&l| last_use[l] == at).collect();
-            dying.sort_unstable();
-            dying.dedup();
-            let size = shapes[step.value].len();
-            let reused = in_place(step).filter(|l| dying.contains(l));
-            plan.slot[step.value] = match reused {
-                Some(layer) => {
-                    dying.retain(|&l| l != layer);
-                    plan.slot[layer]
-                }
-                None => take(&mut plan.sizes, &mut free, size),
-            };
-            free.extend(dying.iter().map(|&l| plan.slot[l]));
-        }
-        plan
+        let (place, size) = placed(blocks(steps, shapes, outputs, &order), shapes.len());
+        Self { order, place, size }
     }
 
-    /// Bytes of all buffers for a batch of `n`.
+    /// Bytes of all values for a batch of `n`.
     pub(crate) fn bytes(&self, n: usize) -> usize {
-        self.sizes.iter().sum::<usize>() * n * size_of::<f32>()
+        self.size * n * size_of::<f32>()
     }
 }
 
-/// The layer whose buffer a step may overwrite with its result: an elementwise step its first input, a
+/// The memory that the values of these steps need, and when.
+fn blocks(steps: &[Step], shapes: &[Shape], outputs: &[usize], order: &[usize]) -> Vec<Block> {
+    let mut last_use = vec![0; shapes.len()];
+    for (at, &s) in order.iter().enumerate() {
+        layers(&steps[s]).for_each(|layer| last_use[layer] = at);
+    }
+    outputs.iter().for_each(|&o| last_use[o] = usize::MAX);
+    let mut blocks: Vec<Block> = Vec::new();
+    let mut of = vec![usize::MAX; shapes.len()];
+    for (at, &s) in order.iter().enumerate() {
+        let value = steps[s].value;
+        let size = shapes[value].len().next_multiple_of(ALIGNED);
+        let block = match in_place(&steps[s]).filter(|&l| last_use[l] == at) {
+            Some(layer) => of[layer],
+            None => {
+                blocks.push(Block { values: vec![], size, first: at, last: at });
+                blocks.len() - 1
+            }
+        };
+        of[value] = block;
+        blocks[block].values.push(value);
+        blocks[block].last = last_use[value].max(at);
+    }
+    blocks
+}
+
+/// Where each value lies and how much all take up: the largest blocks first, each as low as those needed at
+/// the same time let it (Pisarchyk and Lee 2020, "greedy by size").
+fn placed(mut blocks: Vec<Block>, layer_count: usize) -> (Vec<usize>, usize) {
+    blocks.sort_by(|a, b| b.size.cmp(&a.size).then(a.first.cmp(&b.first)));
+    let mut place = vec![usize::MAX; layer_count];
+    // Begin and end of those that are placed.
+    let mut lies: Vec<[usize; 2]> = Vec::new();
+    for (k, block) in blocks.iter().enumerate() {
+        let meets = |other: &Block| other.first <= block.last && block.first <= other.last;
+        let mut taken: Vec<[usize; 2]> = (0..k).filter(|&i| meets(&blocks[i])).map(|i| lies[i]).collect();
+        taken.sort_unstable();
+        let mut begin = 0;
+        for [from, to] in taken {
+            if begin + block.size <= from {
+                break;
+            }
+            begin = begin.max(to);
+        }
+        lies.push([begin, begin + block.size]);
+        block.values.iter().for_each(|&v| place[v] = begin);
+    }
+    (place, lies.iter().map(|l| l[1]).max().unwrap_or(0))
+}
+
+/// The layer whose memory a step may overwrite with its result: an elementwise step its first input, a
 /// convolution its residual.
 pub(crate) fn in_place(step: &Step) -> Option<usize> {
     if let Some(Source::Layer(l)) = step.residual {
@@ -108,18 +144,48 @@ fn needed(steps: &[Step], layer_count: usize, outputs: &[usize]) -> Vec<usize> {
     order
 }
 
-/// The smallest free buffer that is large enough, else the largest, grown, else a new one.
-fn take(sizes: &mut Vec<usize>, free: &mut Vec<usize>, size: usize) -> usize {
-    let fits = (0..free.len()).filter(|&i| sizes[free[i]] >= size).min_by_key(|&i| sizes[free[i]]);
-    match fits.or_else(|| (0..free.len()).max_by_key(|&i| sizes[free[i]])) {
-        Some(i) => {
-            let slot = free.swap_remove(i);
-            sizes[slot] = sizes[slot].max(size);
-            slot
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::specs::{location_attention, vnet_ir_rpn};
+
+    fn planned(spec: &crate::NetSpec, size: [usize; 3]) -> (Vec<Step>, Vec<Shape>, Plan) {
+        let steps = crate::fold::steps(spec, &crate::Weights::init(spec, 1).unwrap()).unwrap();
+        let shapes = spec.shapes(size).unwrap();
+        let plan = Plan::new(&steps, &shapes, &spec.output_places().unwrap());
+        (steps, shapes, plan)
+    }
+
+    #[test]
+    fn no_value_lies_where_another_one_is_still_needed() {
+        for (spec, size) in [
+            (vnet_ir_rpn(&[8, 32, 64, 128], 5), [16, 24, 8]),
+            (vnet_ir_rpn(&[8, 16, 24], 3), [12, 4, 8]),
+            (location_attention(3, 1), [1, 32, 40]),
+        ] {
+            let (steps, shapes, plan) = planned(&spec, size);
+            let outputs = spec.output_places().unwrap();
+            let lies = |l: usize| plan.place[l]..plan.place[l] + shapes[l].len();
+            for at in 0..plan.order.len() {
+                let written = &steps[plan.order[at]];
+                let needed_later = |l: &usize| {
+                    outputs.contains(l)
+                        || plan.order[at..].iter().any(|&s| layers(&steps[s]).any(|r| r == *l))
+                };
+                let made = plan.order[..at].iter().map(|&s| steps[s].value).filter(needed_later);
+                let own = lies(written.value);
+                for l in made.filter(|l| in_place(written) != Some(*l)) {
+                    let other = lies(l);
+                    assert!(own.end <= other.start || other.end <= own.start, "{} {l} at {at}", spec.name);
+                }
+                assert!(own.end <= plan.size && own.start % ALIGNED == 0);
+            }
         }
-        None => {
-            sizes.push(size);
-            sizes.len() - 1
-        }
+    }
+
+    #[test]
+    fn the_detector_holds_four_maps_of_full_resolution_and_no_more() {
+        let (_, _, plan) = planned(&vnet_ir_rpn(&[8, 32, 64, 128], 5), [32, 24, 40]);
+        assert_eq!(plan.size, 4 * 8 * 32 * 24 * 40);
     }
 }
