@@ -3,8 +3,11 @@
 #[cfg(target_arch = "x86_64")]
 mod pairs;
 
-use crate::isa::{Isa, Job, Vector};
+use crate::isa::{Isa, Job, Vector, fetch};
 use crate::panels::Panel;
+
+/// Rows of weights that are fetched beforehand: the processor by itself stops at each page of memory.
+const AHEAD: usize = 16;
 
 /// A contiguous run of input floats at each position.
 pub(crate) struct Tap<'a> {
@@ -177,6 +180,7 @@ impl<S: Store> Product<'_, S> {
                     let mut weights = [V::splat(0.0); B];
                     for (b, weights) in weights.iter_mut().enumerate() {
                         *weights = V::load(w.add(b * V::LANES));
+                        fetch(w.wrapping_add(AHEAD * width + b * V::LANES));
                     }
                     for (p, sums) in sums.iter_mut().enumerate() {
                         let value = V::splat(*x.add(p * step + k));
