@@ -295,6 +295,12 @@ fn thresholds(c: Calibration) -> Calibration {
     Calibration { infected_from: LEAST_OF_INFECTED, clear_below, ..c }
 }
 
+/// The first argument of the least value.
+fn least(arguments: impl Iterator<Item = f64>, value: impl Fn(f64) -> f64) -> Option<f64> {
+    let tried = arguments.map(|a| (a, value(a)));
+    tried.reduce(|best, now| if now.1 < best.1 { now } else { best }).map(|b| b.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
