@@ -138,6 +138,14 @@ impl<S: Store> Product<'_, S> {
         let mut p = 0;
         // SAFETY: positions p.. up to the tile's height are within the row.
         unsafe {
+            // With one vector of weights each product reads a factor of its own, as many as a core can read: the
+            // weights are to be read seldom.
+            if 25 * B < V::REGISTERS {
+                while p + 24 <= self.positions {
+                    self.tile::<V, B, 24, STEP>(lane, p);
+                    p += 24;
+                }
+            }
             // Twelve positions where there is room for their sums, the weights and a factor.
             if 13 * B < V::REGISTERS {
                 while p + 12 <= self.positions {
