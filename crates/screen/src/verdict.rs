@@ -143,31 +143,44 @@ fn by_threshold(
                 100.0 * from
             ));
         }
+        if findings.iter().all(|f| f.regions.is_empty()) {
+            reasons.push("No region by itself was voted an infection: none is told as involved.".into());
+        }
         if findings.len() > 1 && top.probability < LEAST_SHARE * infected {
             reasons.push("Which type it is, is uncertain.".into());
         }
         return (Verdict::Infection { class: top.class, probability: top.probability }, reasons);
     }
     if infected < below {
-        let reason = format!("{of_any}; below {:.1} % no infection is named.", 100.0 * below);
+        let reason = format!("{of_any}; below {} the scan is called clear.", beside(below, infected));
         let voted: usize = findings.iter().map(|f| f.regions.len()).sum();
         let weak = match voted {
             0 => None,
             1 => Some(
-                "1 region was voted an infection type, which is too weak a sign of infection.".to_owned(),
+                "1 region was voted an infection type, which is too weak a sign of infection; what is told as \
+                 involved lies there."
+                    .to_owned(),
             ),
-            n => Some(format!("{n} regions were voted an infection type, too weak a sign of infection.")),
+            n => Some(format!(
+                "{n} regions were voted an infection type, too weak a sign of infection; what is told as involved \
+                 lies there."
+            )),
         };
         let reasons = [Some(reason), weak].into_iter().flatten().collect();
         return (Verdict::NoInfectionFound { probability: clear }, reasons);
     }
     let reason = format!(
-        "{of_any}: too much to call the scan clear (below {:.1} %), too little to name an infection (from {:.1} % \
-         on).",
-        100.0 * below,
-        100.0 * from
+        "{of_any}: too much to call the scan clear (below {}), too little to name an infection (from {} on).",
+        beside(below, infected),
+        beside(from, infected)
     );
     (Verdict::Indeterminate, vec![reason])
+}
+
+/// A threshold beside a probability on either side of it: with more digits where both would look alike.
+fn beside(threshold: f64, probability: f64) -> String {
+    let told = format!("{:.1} %", 100.0 * threshold);
+    if told == percent(probability) { format!("{:.4} %", 100.0 * threshold) } else { told }
 }
 
 /// A probability as a reader wants it: never a flat 0 or 100 % that is not one.
@@ -327,7 +340,8 @@ mod tests {
             [(0, 0.4), (1, 0.04)].map(|(class, probability)| Finding { class, probability, regions: vec![] });
         let (v, reasons) = verdict(&found, &classes(), Profile::Calibrated, &calibration, &LIKE);
         assert_eq!(v, Verdict::Infection { class: 0, probability: 0.4 });
-        assert!(reasons.len() == 3 && reasons[2].contains("from 25.0 % on"), "{reasons:?}");
+        assert!(reasons.len() == 4 && reasons[2].contains("from 25.0 % on"), "{reasons:?}");
+        assert!(reasons[3].contains("none is told as involved"), "{reasons:?}");
         assert!(reasons[0].starts_with("No region was voted covid-19"), "{reasons:?}");
     }
 
@@ -340,6 +354,22 @@ mod tests {
         }
         assert!(matches!(shared(&[[0.4, 0.35]]).1, Verdict::Infection { class: 0, .. }));
         assert!(matches!(shared(&[[0.25, 0.2]]).1, Verdict::NoInfectionFound { .. }));
+    }
+
+    #[test]
+    fn a_probability_that_looks_like_a_threshold_is_told_apart_from_it() {
+        let told = |p: f64| {
+            let found = [(0, p), (1, 0.0)].map(|(class, probability)| Finding {
+                class,
+                probability,
+                regions: vec![],
+            });
+            verdict(&found, &classes(), Profile::Calibrated, &CALIBRATION, &LIKE).1.join(" ")
+        };
+        assert!(told(0.7499).contains("is 75.0 %: too much to call the scan clear (below 50.0 %)"));
+        assert!(told(0.7499).contains("(from 75.0000 % on)"), "{}", told(0.7499));
+        assert!(told(0.4998).contains("is 50.0 %; below 50.0000 % the scan is called clear"));
+        assert!(told(0.2).contains("is 20.0 %; below 50.0 % the scan is called clear"));
     }
 
     #[test]

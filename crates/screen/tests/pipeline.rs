@@ -36,8 +36,13 @@ fn check(case: &Case, profile: Profile) {
         let right = part.data.iter().filter(|&&v| v == 1).count();
         let left = part.data.iter().filter(|&&v| v == 2).count();
         assert_eq!(r.right, right >= left);
+        // What an irrelevant region has marked counts as infected only where another region says so.
         let infected = case.infection.cropped(b).data.iter().filter(|&&v| v != 0).count();
-        assert!((r.volume_ml - infected as f64 * geometry.voxel_ml()).abs() < 1e-9);
+        let infected_ml = infected as f64 * geometry.voxel_ml();
+        match case.classes[r.class] == IRRELEVANT {
+            true => assert!(r.volume_ml >= infected_ml - 1e-9),
+            false => assert!((r.volume_ml - infected_ml).abs() < 1e-9),
+        }
 
         assert_eq!(r.patches.len(), 3);
         assert_eq!(r.slice_index, r.patches[1].slice_index);
@@ -83,6 +88,7 @@ fn check(case: &Case, profile: Profile) {
     let voted: Vec<&Region> = case.regions.iter().filter(|r| case.classes[r.class] != IRRELEVANT).collect();
     let in_one = |i: usize| voted.iter().any(|r| r.box_voxels.contains([i % nx, i / nx % ny, i / nx / ny]));
     assert!(infected.iter().all(|&i| in_one(i)));
+    assert_eq!(infected.is_empty(), voted.iter().all(|r| r.volume_ml == 0.0));
     let f = &case.facts;
     let by_side =
         (f.right.volume_ml * f.right.involvement_pct + f.left.volume_ml * f.left.involvement_pct) / 100.0;
