@@ -105,6 +105,10 @@ fn the_shapes_that_the_networks_use() {
     check(conv(8, 1, [1; 3], [1; 3], [0; 3]), s(1, 3, 4, 5, 8), 5);
     check(conv(32, 33, [1; 3], [1; 3], [0; 3]), s(1, 1, 4, 5, 32), 10);
     check(conv(256, 17, [1; 3], [1; 3], [0; 3]), s(1, 1, 3, 7, 256), 11);
+    // One vector of weights on the widest set, all heights of tiles: 24 + 12 + 6 + 5 places.
+    for c_in in [8, 16, 32, 64, 128, 256, 24] {
+        check(conv(c_in, 16, [1; 3], [1; 3], [0; 3]), s(1, 1, 1, 47, c_in), 12);
+    }
     check(conv(1, 32, [1, 7, 7], [1, 2, 2], [0, 3, 3]), s(3, 1, 16, 16, 1), 6);
     check(conv(32, 40, [1, 3, 3], [1, 2, 2], [0, 1, 1]), s(2, 1, 9, 8, 32), 7);
     check(conv(9, 33, [1; 3], [1, 2, 2], [0; 3]), s(2, 1, 8, 8, 9), 8);

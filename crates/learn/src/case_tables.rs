@@ -12,11 +12,15 @@ pub(crate) fn write(dir: &Path, screened: &[Screened], networks: usize, names: &
     std::fs::create_dir_all(dir).map_err(|source| Error::Io { path: dir.into(), source })?;
     let of = |k: usize| -> Vec<&Seen> { screened.iter().filter_map(|s| s.networks.get(k)).collect() };
     put(&dir.join("truth.csv"), truth(&of(0), names))?;
-    for k in 0..networks {
-        let suffix = if k == 0 { String::new() } else { format!("-{}", k + 1) };
-        for (p, profile) in PROFILES.into_iter().enumerate() {
-            let path = dir.join(format!("{}-cases{suffix}.csv", named(profile)));
-            put(&path, answers(&of(k), p, names))?;
+    for (p, profile) in PROFILES.into_iter().enumerate() {
+        let path = |k: usize| {
+            let suffix = if k == 0 { String::new() } else { format!("-{}", k + 1) };
+            dir.join(format!("{}-cases{suffix}.csv", named(profile)))
+        };
+        (0..networks).try_for_each(|k| put(&path(k), answers(&of(k), p, names)))?;
+        // What an earlier run with more networks left is not of this one.
+        for stale in (networks..).map(path).take_while(|path| path.exists()) {
+            std::fs::remove_file(&stale).map_err(|source| Error::Io { path: stale, source })?;
         }
     }
     Ok(())
@@ -40,7 +44,7 @@ fn truth(seen: &[&Seen], names: &Names) -> Vec<Vec<String>> {
         let case = &s.case[0];
         let fact = |name: &&str| case.facts.get(*name).map_or(String::new(), |v| format!("{v:.3}"));
         let known = [case.case.clone(), names.cases[case.truth].clone()];
-        let involved = format!("{:.3}", s.involved[0].truth);
+        let involved = s.involved[0].map_or(String::new(), |i| format!("{:.3}", i.truth));
         known.into_iter().chain(FACTS.iter().map(fact)).chain([involved]).collect()
     };
     [header].into_iter().chain(seen.iter().map(row)).collect()
@@ -58,7 +62,8 @@ fn answers(seen: &[&Seen], profile: usize, names: &Names) -> Vec<Vec<String>> {
         let answered = names.cases.iter().position(|c| *c == case.answer);
         let mut row = vec![case.case.clone(), case.answer.clone(), answered.map_or(String::new(), told)];
         row.extend((0..types.len()).map(told));
-        row.extend([s.regions.len().to_string(), format!("{:.3}", s.involved[profile].told)]);
+        let involved = s.involved[profile].map_or(String::new(), |i| format!("{:.3}", i.told));
+        row.extend([s.regions.len().to_string(), involved]);
         row.push(told(types.len()));
         row
     };
@@ -81,6 +86,7 @@ mod tests {
             facts: BTreeMap::from([("slice_mm".into(), 2.5)]),
         };
         let involved = Involved { told: 1.25, truth: if truth == 2 { 0.0 } else { 3.5 } };
+        let involved = (!probabilities.is_empty()).then_some(involved);
         let seen =
             Seen { patches: vec![], regions: vec![], case: [case.clone(), case], involved: [involved; 2] };
         Screened { froc: [FrocScan::default(), FrocScan::default()], networks: vec![seen.clone(), seen] }
@@ -109,6 +115,11 @@ mod tests {
         let header = "case,verdict,probability,covid-19,influenza-a,regions,involvement_pct,no_infection";
         assert_eq!(told.lines().next(), Some(header));
         assert_eq!(told.lines().nth(1), Some("one,covid-19,0.5,0.5,0.3,0,1.250,0.2"));
-        assert_eq!(told.lines().nth(2), Some("two,not-analysable,,,,0,1.250,"));
+        assert_eq!(told.lines().nth(2), Some("two,not-analysable,,,,0,,"));
+        // A run with one network leaves nothing of a second one's.
+        write(dir.path(), &all, 1, &names).unwrap();
+        assert!(
+            !dir.path().join("paper-cases-2.csv").exists() && dir.path().join("paper-cases.csv").exists()
+        );
     }
 }

@@ -44,7 +44,15 @@ pub fn measure(
         return Err(Error::Config("`cases` must be positive".into()));
     }
     let grid = test_grid("spacing", config.spacing_mm)?;
-    let cohort = fresh_cases("cases", config.cases, config.seed, grid)?;
+    let mut cohort = fresh_cases("cases", config.cases, config.seed, grid)?;
+    // Cases of other seeds or rasters are other cases, whose tables must not be taken for these.
+    let raster = match config.spacing_mm {
+        0.0 => "scanner".to_owned(),
+        mm => format!("{mm}mm"),
+    };
+    for case in &mut cohort.cases {
+        case.name = format!("seed{}-{raster}-{}", config.seed, case.name);
+    }
     std::fs::create_dir_all(out_dir).map_err(|source| Error::Io { path: out_dir.into(), source })?;
     let (networks, classifiers): (Vec<String>, Vec<LoadedClassifier>) = classifiers.into_iter().unzip();
     let cases: Vec<&CohortCase> = cohort.cases.iter().collect();

@@ -229,7 +229,7 @@ fn calibrate(outcomes: &[Outcome], names: &Names) -> Calibration {
     let known: Vec<Known> = outcomes.iter().filter_map(seen).collect();
     let none = names.cases.len() - 1;
     if known.is_empty() {
-        return best;
+        return thresholds(best);
     }
     best = least_surprise(POWERS, LEAKS, |region_power, leak| {
         let tried = Calibration { region_power, leak, ..best.clone() };
@@ -289,7 +289,7 @@ fn infected(case: &Known, calibration: &Calibration, names: &Names) -> f64 {
 /// Where verdicts begin: a calibrated probability needs no threshold fitted to few cases. An infection is
 /// named where it is more probable than not, a scan called clear where that is at least twice as probable
 /// as an infection; what lies between is told as uncertain. A scan without any region is told the leak: it
-/// is clear, whatever the others say.
+/// is clear whatever the others say, so where the leak is large the scan is called clear from less on.
 fn thresholds(c: Calibration) -> Calibration {
     let clear_below = (1.5 * c.leak).clamp(MOST_OF_CLEAR, LEAST_OF_INFECTED);
     Calibration { infected_from: LEAST_OF_INFECTED, clear_below, ..c }

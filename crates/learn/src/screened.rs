@@ -47,8 +47,10 @@ pub(crate) struct Seen {
     pub regions: Answers,
     /// The case, by each of [`PROFILES`].
     pub case: [CaseOutcome; 2],
-    /// Involved share of the lungs, by each of [`PROFILES`].
-    pub involved: [Involved; 2],
+    /// Involved share of the lungs, by each of [`PROFILES`]; none where the lungs were not looked at, or in what an
+    /// earlier version screened.
+    #[serde(default)]
+    pub involved: [Option<Involved>; 2],
 }
 
 /// What the cases are screened with.
@@ -138,7 +140,8 @@ impl Screener {
                 facts: found.facts.clone(),
             }
         });
-        let involved = [&paper, &calibrated].map(|r| found.involved(r, &classifier.classes));
+        let involved =
+            [&paper, &calibrated].map(|r| looked_at.then(|| found.involved(r, &classifier.classes)));
         Ok(Seen { patches, regions, case, involved })
     }
 }
@@ -183,4 +186,19 @@ fn probabilities(found: &[Finding], types: usize, profile: Profile) -> Vec<f64> 
 /// The truth regions as they are taught and scored.
 fn regions_of(phantom: &Phantom) -> Vec<TrueRegion> {
     truth::regions(&phantom.infection).iter().map(|r| (r.box_mm, r.volume_ml)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pleura_volume::Geometry;
+
+    #[test]
+    fn shares_are_of_the_lungs_alone() {
+        let geometry = Geometry::axis_aligned([5, 1, 1], [0.0; 3], [1.0; 3]);
+        let mask = |data: [u8; 5]| Mask { geometry: geometry.clone(), data: data.to_vec() };
+        // Two of the four voxels of both lungs; what is marked beside them does not count.
+        assert_eq!(marked_share(&mask([1, 0, 1, 0, 1]), &mask([1, 1, 2, 2, 0])), 50.0);
+        assert_eq!(marked_share(&mask([1; 5]), &mask([0; 5])), 0.0);
+    }
 }

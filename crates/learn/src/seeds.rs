@@ -157,7 +157,7 @@ mod tests {
             facts: BTreeMap::new(),
         };
         let answers = vec![(0, answer.to_owned())];
-        let involved = [Involved { told: 1.0, truth: 2.0 }; 2];
+        let involved = [Some(Involved { told: 1.0, truth: 2.0 }); 2];
         Seen { patches: answers.clone(), regions: answers, case: [case.clone(), case], involved }
     }
 

@@ -179,7 +179,7 @@ pub struct RegionPart {
     pub side: Side,
     /// Objectness, 0 to 1.
     pub proposal_score: f64,
-    /// Infected volume inside the box, ml.
+    /// Volume that the detector marks inside the box, whatever the vote, ml.
     pub volume_ml: f64,
     /// Mean HU of the lung inside the box.
     pub mean_hu: f64,

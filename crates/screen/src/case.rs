@@ -42,7 +42,7 @@ pub struct Region {
     pub right: bool,
     /// Objectness, 0 to 1.
     pub proposal_score: f64,
-    /// Infected volume inside the box (voxel head, within the lungs), ml.
+    /// Volume that the voxel head marks inside the box, within the lungs, whatever the vote, ml.
     pub volume_ml: f64,
     /// Mean HU of the lung voxels inside the box.
     pub mean_hu: f64,

@@ -162,7 +162,7 @@ pub fn region(candidate: Candidate, patches: [Patch; 3]) -> Region {
 }
 
 /// Of the voxels that the detector marked, those in regions voted an infection type (ours). What it marks
-/// elsewhere it did not propose, or the classifier called irrelevant: no report calls that infected.
+/// elsewhere it did not propose, or the classifier called irrelevant: that is not told as involved.
 pub fn in_infected_regions(mut marked: Mask, regions: &[Region], classes: &[String]) -> Mask {
     let infected = |r: &&Region| classes.get(r.class).is_none_or(|name| name != IRRELEVANT);
     let [nx, ny, _] = marked.size();
