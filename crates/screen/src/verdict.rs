@@ -66,8 +66,9 @@ pub fn no_infection(findings: impl IntoIterator<Item = f64>, profile: Profile) -
 /// Paper: no region of an infection type left means no infection found; otherwise the type with the
 /// larger finding wins; of equals (see [`TIE`]) the one with more regions; of equals there too:
 /// indeterminate (ours). Calibrated (ours): a probability of infection from `infected_from` on makes the
-/// most probable type, unless another one equals it; below `clear_below` it makes no infection found; else
-/// indeterminate, as is a scan far beyond those of the calibration ([`ScanFacts::beyond`]).
+/// most probable type, unless another one equals it or no infection is more probable; below `clear_below` it
+/// makes no infection found; else indeterminate, as is a scan far beyond those of the calibration
+/// ([`ScanFacts::beyond`]).
 pub fn verdict(
     findings: &[Finding],
     classes: &[String],
@@ -135,14 +136,12 @@ fn by_threshold(
     let of_any = format!("The probability of an infection of any type is {}", percent(infected));
     if infected >= from {
         let [top] = tied else { return (Verdict::Indeterminate, vec![tie(tied, classes)]) };
-        let mut reasons = vec![support(top, classes), format!("{of_any}.")];
-        if infected < 0.5 {
-            reasons.push(format!(
-                "An infection is named from {:.1} % on, the threshold chosen on validation cases; below 50 % \
-                 that is weak evidence.",
-                100.0 * from
-            ));
+        if top.probability < clear {
+            let reason =
+                format!("{of_any}, but no type is as probable as no infection ({}).", percent(clear));
+            return (Verdict::Indeterminate, vec![reason]);
         }
+        let mut reasons = vec![support(top, classes), format!("{of_any}.")];
         if findings.iter().all(|f| f.regions.is_empty()) {
             reasons.push("No region by itself was voted an infection: none is told as involved.".into());
         }
@@ -334,15 +333,26 @@ mod tests {
     }
 
     #[test]
-    fn weak_evidence_of_an_infection_says_so() {
-        let calibration = Calibration { infected_from: 0.25, clear_below: 0.2, ..CALIBRATION };
-        let found =
-            [(0, 0.4), (1, 0.04)].map(|(class, probability)| Finding { class, probability, regions: vec![] });
-        let (v, reasons) = verdict(&found, &classes(), Profile::Calibrated, &calibration, &LIKE);
-        assert_eq!(v, Verdict::Infection { class: 0, probability: 0.4 });
-        assert!(reasons.len() == 4 && reasons[2].contains("from 25.0 % on"), "{reasons:?}");
-        assert!(reasons[3].contains("none is told as involved"), "{reasons:?}");
+    fn a_type_is_named_only_where_it_is_more_probable_than_no_infection() {
+        let calibration = Calibration { infected_from: 0.5, clear_below: 0.2, ..CALIBRATION };
+        let say = |covid: f64, influenza: f64| {
+            let found = [(0, covid), (1, influenza)].map(|(class, probability)| Finding {
+                class,
+                probability,
+                regions: vec![],
+            });
+            verdict(&found, &classes(), Profile::Calibrated, &calibration, &LIKE)
+        };
+        let (v, reasons) = say(0.27, 0.24);
+        assert_eq!(v, Verdict::Indeterminate);
+        let said = "The probability of an infection of any type is 51.0 %, but no type is as probable as no infection \
+                    (49.0 %).";
+        assert_eq!(reasons, [said]);
+        // Of an infection that no region tells by itself.
+        let (v, reasons) = say(0.46, 0.09);
+        assert_eq!(v, Verdict::Infection { class: 0, probability: 0.46 });
         assert!(reasons[0].starts_with("No region was voted covid-19"), "{reasons:?}");
+        assert!(reasons[2].contains("none is told as involved"), "{reasons:?}");
     }
 
     #[test]
