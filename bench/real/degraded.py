@@ -6,7 +6,7 @@
 PLEURA is the program; SCAN a folder with one DICOM series or a volume file, whose name is that of the
 case. Writes each scan smoothed, sharpened, with more noise, in thick or fewer slices, with HU shifted and
 with denser lungs (air lifted a little, too) into OUT, screens all, and prints one line of CSV a variant:
-volumes of the lungs, share of each that is marked, regions called infected on each side, verdict. Needs
+volumes of the lungs, share of each that is involved, regions called infected on each side, verdict. Needs
 numpy, scipy and SimpleITK.
 """
 
