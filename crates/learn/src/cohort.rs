@@ -62,6 +62,11 @@ pub(crate) fn fresh_cases(setting: &str, cases: usize, seed: u64, grid: Grid) ->
     Ok(Cohort::new(&spec))
 }
 
+/// The raster of test cases, in a name.
+pub(crate) fn raster(spacing_mm: f64) -> String {
+    if spacing_mm == 0.0 { "scanner".into() } else { format!("{spacing_mm}mm") }
+}
+
 pub(crate) fn member(c: &CohortCase) -> Member {
     let body = c.options.body_seed.map_or(String::new(), |s| s.to_string());
     let marks = [("patient", c.patient.clone()), ("seed", c.seed.to_string()), ("body", body)];

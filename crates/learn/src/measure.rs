@@ -1,6 +1,6 @@
 //! Finished networks on fresh synthetic cases.
 
-use crate::cohort::{fresh_cases, test_grid};
+use crate::cohort::{fresh_cases, raster, test_grid};
 use crate::data::{Names, phantom_infections};
 use crate::results::Results;
 use crate::screened::Screener;
@@ -44,15 +44,7 @@ pub fn measure(
         return Err(Error::Config("`cases` must be positive".into()));
     }
     let grid = test_grid("spacing", config.spacing_mm)?;
-    let mut cohort = fresh_cases("cases", config.cases, config.seed, grid)?;
-    // Cases of other seeds or rasters are other cases, whose tables must not be taken for these.
-    let raster = match config.spacing_mm {
-        0.0 => "scanner".to_owned(),
-        mm => format!("{mm}mm"),
-    };
-    for case in &mut cohort.cases {
-        case.name = format!("seed{}-{raster}-{}", config.seed, case.name);
-    }
+    let cohort = fresh_cases("cases", config.cases, config.seed, grid)?;
     std::fs::create_dir_all(out_dir).map_err(|source| Error::Io { path: out_dir.into(), source })?;
     let (networks, classifiers): (Vec<String>, Vec<LoadedClassifier>) = classifiers.into_iter().unzip();
     let cases: Vec<&CohortCase> = cohort.cases.iter().collect();
@@ -60,6 +52,7 @@ pub fn measure(
     let networks: Vec<&str> = networks.iter().map(String::as_str).collect();
     let results = Results::new(&screened, &networks, &names, config.seed)?;
     results.write(out_dir)?;
-    case_tables::write(out_dir, &screened, networks.len(), &names)?;
+    let set = format!("seed{}-{}", config.seed, raster(config.spacing_mm));
+    case_tables::write(out_dir, &set, &screened, networks.len(), &names)?;
     Ok(results)
 }

@@ -1,7 +1,7 @@
 //! The paper's experiment on phantoms: cohort, training, the six tables, and what the paper lacks.
 
 use crate::classifier::cut_candidates;
-use crate::cohort::{CohortRecipe, fresh_cases, member, test_grid};
+use crate::cohort::{CohortRecipe, fresh_cases, member, raster, test_grid};
 use crate::data::{Names, phantom_infections};
 use crate::results::Results;
 use crate::screened::{Screened, Screener};
@@ -323,7 +323,9 @@ impl Run<'_> {
         let screened: Vec<Screened> =
             serde_json::from_slice(&text).map_err(|e| Error::Stage(format!("{}: {e}", path.display())))?;
         let names = Names::new(&phantom_infections());
-        case_tables::write(dir, &screened, self.trainings.len(), &names)?;
+        let c = self.config;
+        let set = format!("seed{}-scale{}-{}", c.seed, c.scale, raster(c.test_spacing_mm));
+        case_tables::write(dir, &set, &screened, self.trainings.len(), &names)?;
         Results::new(&screened, &NETWORKS.map(|n| n.1), &names, self.config.seed)
     }
 }

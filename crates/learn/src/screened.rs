@@ -96,6 +96,7 @@ impl Screener {
             lungs: &lungs,
             kept: proposed.into_iter().filter(|c| c.score >= self.threshold).collect(),
             marked,
+            true_share: marked_share(&phantom.infection, &phantom.lungs),
             facts: case_facts(phantom.latents.slice_mm, phantom.latents.noise_hu, &regions),
         };
         let seen = |c| self.seen(&case, c);
@@ -155,17 +156,16 @@ struct Detected<'a> {
     kept: Vec<Candidate>,
     /// Voxels that the detector marks.
     marked: Mask,
+    /// Percent of the true lungs that is infected.
+    true_share: f64,
     facts: BTreeMap<String, f64>,
 }
 
 impl Detected<'_> {
     /// Involved share of the lungs as the report tells it of these regions, beside that of the true lungs.
     fn involved(&self, regions: &[Region], classes: &[String]) -> Involved {
-        let told = in_infected_regions(self.marked.clone(), regions, classes);
-        Involved {
-            told: marked_share(&told, &self.lungs.mask),
-            truth: marked_share(&self.phantom.infection, &self.phantom.lungs),
-        }
+        let told = in_infected_regions(&self.marked, regions, classes);
+        Involved { told: marked_share(&told, &self.lungs.mask), truth: self.true_share }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::unlike::ScanFacts;
 use crate::verdict::{IRRELEVANT, findings, verdict};
 use crate::vote::{PatchVote, vote};
 use pleura_lungs::{LEFT, LungOptions, LungStatus, Lungs, RIGHT};
-use pleura_volume::{Mask, Progress, Volume, VoxelBox};
+use pleura_volume::{Mask, Progress, Volume};
 use rayon::prelude::*;
 use std::time::Instant;
 
@@ -71,7 +71,7 @@ pub fn screen(
     let classifier = &models.classifier;
     let patches = classify(volume, &lungs.mask, &candidates, classifier, options.profile, progress)?;
     let regions: Vec<Region> = candidates.into_iter().zip(patches).map(|(c, p)| region(c, p)).collect();
-    let infection = in_infected_regions(infection, &regions, &classifier.classes);
+    let infection = in_infected_regions(&infection, &regions, &classifier.classes);
     let facts = lung_facts(volume, &lungs.mask, &infection);
     let findings = findings(&regions, &classifier.classes, options.profile, &classifier.calibration);
     let scan = ScanFacts::new(volume, &lungs.mask);
@@ -163,19 +163,17 @@ pub fn region(candidate: Candidate, patches: [Patch; 3]) -> Region {
 
 /// Of the voxels that the detector marked, those in regions voted an infection type (ours). What it marks
 /// elsewhere it did not propose, or the classifier called irrelevant: that is not told as involved.
-pub fn in_infected_regions(mut marked: Mask, regions: &[Region], classes: &[String]) -> Mask {
+pub fn in_infected_regions(marked: &Mask, regions: &[Region], classes: &[String]) -> Mask {
     let infected = |r: &&Region| classes.get(r.class).is_none_or(|name| name != IRRELEVANT);
-    let [nx, ny, _] = marked.size();
-    let boxes: Vec<VoxelBox> = regions.iter().filter(infected).map(|r| r.box_voxels).collect();
-    marked.data.par_chunks_mut(nx.max(1)).enumerate().for_each(|(row, voxels)| {
-        let (y, z) = (row % ny, row / ny);
-        let here = |b: &&VoxelBox| (b.min[1]..b.max[1]).contains(&y) && (b.min[2]..b.max[2]).contains(&z);
-        let here: Vec<&VoxelBox> = boxes.iter().filter(here).collect();
-        for (x, voxel) in voxels.iter_mut().enumerate().filter(|(_, v)| **v != 0) {
-            *voxel = u8::from(here.iter().any(|b| (b.min[0]..b.max[0]).contains(&x)));
+    let mut kept = Mask::filled(marked.geometry.clone(), 0);
+    for b in regions.iter().filter(infected).map(|r| r.box_voxels) {
+        for (z, y) in (b.min[2]..b.max[2]).flat_map(|z| (b.min[1]..b.max[1]).map(move |y| (z, y))) {
+            let begin = marked.offset([b.min[0], y, z]);
+            let row = begin..begin + b.size()[0];
+            kept.data[row.clone()].copy_from_slice(&marked.data[row]);
         }
-    });
-    marked
+    }
+    kept
 }
 
 /// Volumes of the lungs and of what is infected in them.
@@ -213,7 +211,7 @@ fn lung_facts(volume: &Volume<i16>, lungs: &Mask, infection: &Mask) -> LungFacts
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pleura_volume::Geometry;
+    use pleura_volume::{Geometry, VoxelBox};
 
     #[test]
     fn only_regions_voted_an_infection_keep_marked_voxels() {
@@ -243,12 +241,12 @@ mod tests {
         // Infected: x 1..3 of row 0 in slice 1; x 2..4 of both rows there. Irrelevant: all of slice 0.
         let regions =
             [voted(0, [1, 0, 1], [3, 1, 2]), voted(0, [2, 0, 1], [4, 2, 2]), voted(1, [0; 3], [6, 2, 1])];
-        let kept = in_infected_regions(marked.clone(), &regions, &classes);
+        let kept = in_infected_regions(&marked, &regions, &classes);
         assert_eq!(kept.data[..12], [0; 12]);
         assert_eq!(kept.data[12..], [0, 1, 1, 1, 0, 0, 0, 0, 1, 1, 0, 0]);
-        assert!(in_infected_regions(marked, &[], &classes).data.iter().all(|v| *v == 0));
+        assert!(in_infected_regions(&marked, &[], &classes).data.iter().all(|v| *v == 0));
         let empty = Mask { geometry, data: vec![0; 24] };
-        assert_eq!(in_infected_regions(empty.clone(), &regions, &classes), empty);
+        assert_eq!(in_infected_regions(&empty, &regions, &classes), empty);
     }
 
     #[test]

@@ -153,19 +153,13 @@ fn by_threshold(
     if infected < below {
         let reason = format!("{of_any}; below {} the scan is called clear.", beside(below, infected));
         let voted: usize = findings.iter().map(|f| f.regions.len()).sum();
-        let weak = match voted {
-            0 => None,
-            1 => Some(
-                "1 region was voted an infection type, which is too weak a sign of infection; what is told as \
-                 involved lies there."
-                    .to_owned(),
-            ),
-            n => Some(format!(
-                "{n} regions were voted an infection type, too weak a sign of infection; what is told as involved \
-                 lies there."
-            )),
-        };
-        let reasons = [Some(reason), weak].into_iter().flatten().collect();
+        let mut reasons = vec![reason];
+        if voted > 0 {
+            let were = if voted == 1 { "1 region was".to_owned() } else { format!("{voted} regions were") };
+            reasons.push(format!(
+                "{were} voted an infection type, too weak a sign of infection; what is told as involved lies there."
+            ));
+        }
         return (Verdict::NoInfectionFound { probability: clear }, reasons);
     }
     let reason = format!(
