@@ -40,7 +40,8 @@ pub struct Finish<'a> {
 /// Floats of a line of the caches.
 const LINE: usize = 16;
 
-/// Channels beyond the last that a panel may reach.
+/// Channels beyond the last that a panel may reach. Their values are the first ones' again: so two positions of eight
+/// channels are ended as one of sixteen.
 const SPARE: usize = 32;
 
 impl<'a> Finish<'a> {
@@ -48,9 +49,7 @@ impl<'a> Finish<'a> {
     pub(crate) fn prepare(&self, ys: Shape) -> Ending<'a> {
         let padded = |values: &[f32]| {
             assert_eq!(values.len(), ys.c, "the bias or the slopes do not fit the result");
-            let mut out = vec![0.0; ys.c + SPARE];
-            out[..ys.c].copy_from_slice(values);
-            out
+            values.iter().copied().cycle().take(ys.c + SPARE).collect()
         };
         if let Some((Residual::Array(residual), _)) = self.residual {
             assert_eq!(residual.len(), ys.len(), "the residual does not fit the result");
@@ -99,16 +98,23 @@ impl<'a> Shared<'a> {
     /// # Safety
     /// While the store lives, nothing else reads or writes the places it covers.
     pub unsafe fn results(self, ending: &'a Ending<'a>, at: usize, step: usize, first: usize) -> Results<'a> {
-        assert_eq!(self.len, ending.shape.len(), "the result does not fit its shape");
+        let whole = self.len == ending.shape.len();
+        // `Results` checks each place against the result, but not against what is added to it.
+        assert!(whole || ending.residual.is_none(), "the result does not fit its shape");
         Results { y: self, ending, at, step, first }
     }
 
     /// Asks for the `width` values at each of some rows and columns of places, `steps` apart, from `at` on, so that they
     /// are near when they are written. A hint: nothing is read.
     pub fn fetch(self, at: usize, width: usize, steps: [usize; 2], [rows, columns]: [usize; 2]) {
-        for (r, c) in (0..rows).flat_map(|r| (0..columns).map(move |c| (r, c))) {
-            for lane in (0..width).step_by(LINE) {
-                isa::fetch(self.to.wrapping_add(at + r * steps[0] + c * steps[1] + lane));
+        // Columns that lie side by side are one.
+        let (columns, width) = if steps[1] == width { (1, columns * width) } else { (columns, width) };
+        for r in 0..rows {
+            for c in 0..columns {
+                let from = self.to.wrapping_add(at + r * steps[0] + c * steps[1]);
+                for lane in (0..width).step_by(LINE) {
+                    isa::fetch(from.wrapping_add(lane));
+                }
             }
         }
     }
@@ -133,6 +139,17 @@ pub(crate) struct Results<'a> {
     first: usize,
 }
 
+impl Results<'_> {
+    /// Where what the sums are added to begins.
+    #[inline(always)]
+    fn held(&self) -> Option<*const f32> {
+        self.ending.residual.map(|(residual, _)| match residual {
+            Residual::Array(values) => values.as_ptr(),
+            Residual::InPlace => self.y.to.cast_const(),
+        })
+    }
+}
+
 impl Store for Results<'_> {
     fn check(&self, positions: usize, width: usize) {
         let channels = self.ending.shape.c;
@@ -146,10 +163,7 @@ impl Store for Results<'_> {
     unsafe fn put<V: Vector>(&self, position: usize, lane: usize, sum: V) {
         let channel = self.first + lane;
         let at = self.at + position * self.step + channel;
-        let held = self.ending.residual.map(|(residual, _)| match residual {
-            Residual::Array(values) => values.as_ptr(),
-            Residual::InPlace => self.y.to.cast_const(),
-        });
+        let held = self.held();
         // SAFETY: `check` saw to it that the channels there are lie within the result, which is as
         // long as the residual; bias and slopes are long enough for every lane. What stands in place
         // is read before it is written over, and each sum is put once.
@@ -170,9 +184,43 @@ impl Store for Results<'_> {
             }
         }
     }
+
+    #[inline(always)]
+    unsafe fn put_twos<V: Vector>(&self, position: usize, sums: &[V]) {
+        let side_by_side = (self.step, self.first, self.ending.shape.c) == (8, 0, 8);
+        // SAFETY: the caller's promise, and as `put`: positions of eight channels that lie side by side are
+        // sixteen values.
+        unsafe {
+            let to = self.y.to.add(self.at + position * 8);
+            if side_by_side && self.ending.is_plain_relu() {
+                // By far the most frequent: decided once for all of them.
+                let bias = V::load(self.ending.bias.as_ptr());
+                for (i, sums) in sums.iter().enumerate() {
+                    sums.add(bias).max(V::splat(0.0)).store(to.add(i * V::LANES));
+                }
+            } else if side_by_side {
+                for (i, sums) in sums.iter().enumerate() {
+                    let at = self.at + (position + 2 * i) * 8;
+                    let held = self.held().map_or(V::splat(0.0), |held| V::load(held.add(at)));
+                    self.ending.of(*sums, 0, held).store(self.y.to.add(at));
+                }
+            } else {
+                for (i, sums) in sums.iter().enumerate() {
+                    self.put(position + 2 * i, 0, sums.low());
+                    self.put(position + 2 * i + 1, 0, sums.high());
+                }
+            }
+        }
+    }
 }
 
 impl Ending<'_> {
+    /// Whether a bias and a ReLU are all.
+    #[inline(always)]
+    fn is_plain_relu(&self) -> bool {
+        self.rectified && self.residual.is_none() && self.slope.is_none()
+    }
+
     /// # Safety
     /// The processor has the vector's instruction set; `channel` and the lanes that follow are within
     /// the channels and their spare room.

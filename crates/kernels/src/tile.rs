@@ -29,6 +29,11 @@ pub(crate) trait Store {
     /// The processor has the vector's instruction set; position and lanes are within what
     /// [`Store::check`] let pass.
     unsafe fn put<V: Vector>(&self, position: usize, lane: usize, sum: V);
+    /// Takes the sums of positions of eight lanes, two in the halves of each vector of sixteen.
+    ///
+    /// # Safety
+    /// As [`Store::put`] for all of them.
+    unsafe fn put_twos<V: Vector>(&self, position: usize, sums: &[V]);
 }
 
 /// Sums without an ending: `[positions][width]`.
@@ -54,6 +59,13 @@ impl Store for Plain<'_> {
     unsafe fn put<V: Vector>(&self, position: usize, lane: usize, sum: V) {
         // SAFETY: `check` saw to it that position and lanes lie within `len`.
         unsafe { sum.store(self.to.add(position * self.width + lane)) }
+    }
+    #[inline(always)]
+    unsafe fn put_twos<V: Vector>(&self, position: usize, sums: &[V]) {
+        for (i, sums) in sums.iter().enumerate() {
+            // SAFETY: as `put`; positions of eight lanes lie side by side.
+            unsafe { sums.store(self.to.add((position + 2 * i) * 8)) }
+        }
     }
 }
 

@@ -79,6 +79,9 @@ fn check(conv: Conv, xs: Shape, seed: u64) {
         conv.forward(isa, &x, xs, &packed, &own, &mut in_place);
         assert_eq!(y, in_place);
         close(&y, &(0..y.len()).map(|i| residual(i).max(0.0)).collect::<Vec<_>>());
+        let finish = Finish { bias: Some(&bias), residual: None, act: Act::Relu };
+        conv.forward(isa, &x, xs, &packed, &finish, &mut y);
+        close(&y, &(0..y.len()).map(|i| with_bias(i).max(0.0)).collect::<Vec<_>>());
         let finish = Finish { bias: Some(&bias), residual: None, act: Act::PRelu(&slope) };
         conv.forward(isa, &x, xs, &packed, &finish, &mut y);
         let prelu = |v: f64, s: f32| if v < 0.0 { v * f64::from(s) } else { v };

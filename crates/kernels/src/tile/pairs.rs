@@ -56,9 +56,11 @@ unsafe fn rows<S: Store, const STEP: usize>(product: &Product<S>) {
 #[inline]
 #[target_feature(enable = "avx512f,avx2,fma")]
 unsafe fn tile<S: Store, const STEP: usize, const P: usize>(product: &Product<S>, first: usize) {
-    // Row k in the even lanes, row k + 1 in the odd ones; and back, all even lanes first.
+    // Row k in the even lanes, row k + 1 in the odd ones.
     let apart = _mm512_setr_epi32(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15);
-    let together = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15);
+    // The even lanes of two vectors, and the odd ones.
+    let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    let odd = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
     let mut sums = [_mm512_setzero_ps(); P];
     let mut w = product.panel.weights.as_ptr();
     // SAFETY: offsets stay within what the caller promises: two rows of weights and two floats of a run
@@ -77,11 +79,15 @@ unsafe fn tile<S: Store, const STEP: usize, const P: usize>(product: &Product<S>
                 w = w.add(16);
             }
         }
-        for (p, sum) in sums.into_iter().enumerate() {
-            let halves = _mm512_castps_pd(_mm512_permutexvar_ps(together, sum));
-            let low = _mm256_castpd_ps(_mm512_castpd512_pd256(halves));
-            let high = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(halves));
-            product.store.put(first + p, 0, Vector::add(low, high));
+        // In a short loop by itself, which is unrolled: so the sums lie in registers.
+        let mut done = [_mm512_setzero_ps(); P];
+        for p in 0..P.div_ceil(2) {
+            let (a, b) = (sums[2 * p], sums[(2 * p + 1).min(P - 1)]);
+            done[p] = _mm512_add_ps(_mm512_permutex2var_ps(a, even, b), _mm512_permutex2var_ps(a, odd, b));
+        }
+        product.store.put_twos(first, &done[..P / 2]);
+        if P % 2 == 1 {
+            product.store.put(first + P - 1, 0, Vector::low(done[P / 2]));
         }
     }
 }

@@ -119,6 +119,14 @@ impl<'a> Back<'a> {
             let columns = self.columns::<V>(q, 0);
             for r in 0..TILE {
                 let row = along_width(&columns, r);
+                if places[0].1 == [TILE; 2] && places[1].1 == [TILE; 2] {
+                    // Neighbouring results of a tile lie side by side: two of them at a time.
+                    let low = [V::join(row[0].low(), row[1].low()), V::join(row[2].low(), row[3].low())];
+                    let high = [V::join(row[0].high(), row[1].high()), V::join(row[2].high(), row[3].high())];
+                    places[0].0.put_twos(r * self.ys.w, &low);
+                    places[1].0.put_twos(r * self.ys.w, &high);
+                    continue;
+                }
                 let (store, size) = &places[0];
                 if r < size[0] {
                     for (s, v) in row.into_iter().enumerate().take(size[1]) {
