@@ -4,6 +4,7 @@ use crate::direct::{self, points, slide, spread};
 use crate::finish::{Finish, Shared};
 use crate::isa::Isa;
 use crate::kept::{Kept, Lent, Room};
+use crate::map::{Map, PLACES, Source};
 use crate::panels::Panels;
 use crate::place::place;
 use crate::{Shape, weight_gradient, winograd};
@@ -44,6 +45,12 @@ pub struct Packed {
 }
 
 impl Packed {
+    /// The weights of a 1 x 1 x 1 convolution, product by product.
+    pub(crate) fn of(&self, conv: &Conv) -> &Panels {
+        assert_eq!(self.conv, *conv, "weights packed for another layer");
+        self.panels(Method::Direct)
+    }
+
     fn panels(&self, method: Method) -> &Panels {
         let (conv, taps) = (&self.conv, self.conv.taps());
         let at = |tap: usize, i: usize, o: usize| self.weight[(o * conv.c_in + i) * taps + tap];
@@ -86,11 +93,20 @@ impl Conv {
     }
 
     /// What [`Conv::forward`] takes at most, beside operands and weights, on some threads, and what these keep.
-    pub fn room(&self, xs: Shape, threads: usize) -> Room {
+    /// `pointwise` are the channels of what it reads that are computed there ([`Map::Pointwise`]).
+    pub fn room(&self, xs: Shape, threads: usize, pointwise: usize) -> Room {
         match self.method(xs) {
-            Method::Winograd => winograd::room(self, xs, threads),
-            Method::Direct if self.is_pointwise() || self.output(xs).is_empty() => Room::default(),
-            Method::Direct => Room { rows: direct::room(self, xs, threads), ..Room::default() },
+            Method::Winograd => {
+                let room = winograd::room(self, xs, threads);
+                Room { rows: room.rows + threads * winograd::seen_rows(xs) * pointwise, ..room }
+            }
+            _ if self.output(xs).is_empty() => Room::default(),
+            Method::Direct if self.is_pointwise() => {
+                Room { rows: threads * PLACES * pointwise, ..Room::default() }
+            }
+            Method::Direct => {
+                Room { rows: direct::room(self, xs, threads) + xs.places() * pointwise, ..Room::default() }
+            }
         }
     }
 
@@ -128,39 +144,41 @@ impl Conv {
 
     /// The convolution of `x` into `y`, ended by `finish`, on an instruction set.
     pub fn forward(&self, isa: Isa, x: &[f32], xs: Shape, weights: &Packed, finish: &Finish, y: &mut [f32]) {
-        assert_eq!(weights.conv, *self, "weights packed for another layer");
-        assert_eq!(xs.c, self.c_in, "channels do not fit the convolution");
-        self.run(isa, x, xs, weights.panels(self.method(xs)), finish, y);
+        self.forward_of(isa, &[Map::Values(x, xs.c)], xs, weights, finish, y);
     }
 
-    /// A 1 x 1 x 1 convolution of several maps (values, channels) that lie side by side along channels;
-    /// `xs` is the shape of all of them together. Panics for any other kernel.
-    pub fn forward_joined(
+    /// As [`Conv::forward`], of maps that lie side by side along channels; `xs` is the shape of all of them
+    /// together. Panics for several maps unless the kernel is 1 x 1 x 1.
+    pub fn forward_of(
         &self,
         isa: Isa,
-        maps: &[(&[f32], usize)],
+        maps: &[Map],
         xs: Shape,
         weights: &Packed,
         finish: &Finish,
         y: &mut [f32],
     ) {
-        assert!(self.is_pointwise(), "only 1 x 1 x 1 convolutions join maps");
         assert_eq!(weights.conv, *self, "weights packed for another layer");
-        let ys = self.output(xs);
-        assert_eq!(y.len(), ys.len(), "the result does not fit its shape");
-        let end = finish.prepare(ys);
-        points(isa, maps, weights.panels(Method::Direct), ys, Shared::new(y), &end);
+        let maps: Vec<Source> = maps.iter().map(|&map| Source::new(isa, map, xs)).collect();
+        self.run(isa, &maps, xs, weights.panels(self.method(xs)), finish, y);
     }
 
     /// Convolves with weights packed for the method of the shape.
-    fn run(&self, isa: Isa, x: &[f32], xs: Shape, weights: &Panels, finish: &Finish, y: &mut [f32]) {
+    fn run(&self, isa: Isa, maps: &[Source], xs: Shape, weights: &Panels, finish: &Finish, y: &mut [f32]) {
         let ys = self.output(xs);
-        assert_eq!((x.len(), y.len()), (xs.len(), ys.len()), "values do not fit their shapes");
+        assert_eq!(y.len(), ys.len(), "the result does not fit its shape");
+        let channels: usize = maps.iter().map(Source::channels).sum();
+        assert!(channels == self.c_in && channels == xs.c, "channels do not fit the convolution");
         let (end, y) = (finish.prepare(ys), Shared::new(y));
+        if self.is_pointwise() {
+            return points(isa, maps, weights, ys, y, &end);
+        }
+        let [map] = maps else { panic!("only 1 x 1 x 1 convolutions join maps") };
         match self.method(xs) {
-            Method::Winograd => winograd::convolve(isa, self, x, xs, weights, y, &end),
-            Method::Direct if self.is_pointwise() => points(isa, &[(x, xs.c)], weights, ys, y, &end),
-            Method::Direct => slide(isa, self, x, xs, weights, y, &end),
+            Method::Winograd => winograd::convolve(isa, self, map, xs, weights, y, &end),
+            Method::Direct => Kept::Pointwise.lend(map.room(xs.places()), |room| {
+                slide(isa, self, map.read_all(room), xs, weights, y, &end);
+            }),
         }
     }
 
@@ -186,12 +204,13 @@ impl Conv {
         let finish = Finish::default();
         if self.stride == [1; 3] {
             let weights = turned.panels(turned.method(ys), at);
-            return turned.run(isa, gy, ys, &weights, &finish, gx);
+            return turned.run(isa, &[Source::Values(gy, ys.c)], ys, &weights, &finish, gx);
         }
         let size = std::array::from_fn(|a| xs.space()[a] + self.kernel[a] - 1);
         let (spread, ss) = (place(gy, ys, self.stride, offset, size), ys.with(size, c_out));
         let turned = Conv { pad: [0; 3], ..turned };
-        turned.run(isa, &spread, ss, &turned.panels(turned.method(ss), at), &finish, gx);
+        let weights = turned.panels(turned.method(ss), at);
+        turned.run(isa, &[Source::Values(&spread, ss.c)], ss, &weights, &finish, gx);
     }
 
     /// The input gradient where patches do not overlap: each output place makes its own patch.

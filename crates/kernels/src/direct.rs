@@ -2,14 +2,13 @@
 
 use crate::finish::{Ending, Shared};
 use crate::isa::Isa;
+use crate::kept::Kept;
+use crate::map::{PLACES, Source};
 use crate::panels::Panels;
 use crate::tile::{Tap, multiply};
 use crate::window::Slide;
 use crate::{Conv, Shape};
 use rayon::prelude::*;
-
-/// Positions of a pointwise job.
-const POINTS: usize = 512;
 
 /// Slides the kernel over the input. A job is some rows of one slice of the result: it copies the
 /// input rows that they see between zeros, where there is padding, and reads them in place elsewhere.
@@ -53,34 +52,28 @@ pub(crate) fn room(conv: &Conv, xs: Shape, threads: usize) -> usize {
     }
 }
 
-/// A 1 x 1 x 1 convolution of maps (values, channels) side by side along channels.
-pub(crate) fn points(
-    isa: Isa,
-    maps: &[(&[f32], usize)],
-    weights: &Panels,
-    ys: Shape,
-    y: Shared,
-    end: &Ending,
-) {
+/// A 1 x 1 x 1 convolution of maps side by side along channels.
+pub(crate) fn points(isa: Isa, maps: &[Source], weights: &Panels, ys: Shape, y: Shared, end: &Ending) {
     let places = ys.places();
-    let channels: usize = maps.iter().map(|m| m.1).sum();
-    assert!(
-        maps.iter().all(|(x, c)| Some(x.len()) == places.checked_mul(*c)),
-        "values do not fit their shape"
-    );
+    let channels: usize = maps.iter().map(Source::channels).sum();
     assert_eq!((weights.rows, weights.columns), (channels, ys.c), "weights packed for another layer");
-    (0..places.div_ceil(POINTS)).into_par_iter().for_each(|job| {
-        let first = job * POINTS;
-        let positions = POINTS.min(places - first);
-        let taps: Vec<Tap> = maps
-            .iter()
-            .map(|(x, c)| Tap { x: &x[first * c..(first + positions) * c], step: *c, run: *c })
-            .collect();
-        for panel in weights.iter() {
-            // SAFETY: jobs have places of their own, and the panels of a job run one by one.
-            let store = unsafe { y.results(end, first * ys.c, ys.c, panel.first) };
-            multiply(isa, &taps, positions, panel, &store);
-        }
+    let room: usize = maps.iter().map(|m| m.room(PLACES)).sum();
+    (0..places.div_ceil(PLACES)).into_par_iter().for_each(|job| {
+        let seen = job * PLACES..places.min((job + 1) * PLACES);
+        Kept::Pointwise.lend(room, |mut rest| {
+            let mut taps = Vec::with_capacity(maps.len());
+            for map in maps {
+                let (room, behind) = rest.split_at_mut(map.room(PLACES));
+                rest = behind;
+                let c = map.channels();
+                taps.push(Tap { x: map.read(seen.clone(), room), step: c, run: c });
+            }
+            for panel in weights.iter() {
+                // SAFETY: jobs have places of their own, and the panels of a job run one by one.
+                let store = unsafe { y.results(end, seen.start * ys.c, ys.c, panel.first) };
+                multiply(isa, &taps, seen.len(), panel, &store);
+            }
+        });
     });
 }
 

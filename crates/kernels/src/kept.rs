@@ -19,6 +19,8 @@ pub(crate) enum Kept {
     Sums,
     /// Values spread by a stride, or padded.
     Spread,
+    /// Values that are computed where they are read.
+    Pointwise,
     /// Weights as they came.
     Weights,
     /// Weights in the order of a kernel, or their gradients.
@@ -26,7 +28,7 @@ pub(crate) enum Kept {
 }
 
 thread_local! {
-    static BUFFERS: [Cell<Vec<f32>>; 8] = const { [const { Cell::new(Vec::new()) }; 8] };
+    static BUFFERS: [Cell<Vec<f32>>; 9] = const { [const { Cell::new(Vec::new()) }; 9] };
 }
 
 impl Kept {
@@ -145,7 +147,7 @@ mod tests {
     /// Fills what this thread keeps.
     fn fill(value: f32) {
         use Kept::*;
-        for kind in [Points, Gradients, Rows, Products, Sums, Spread] {
+        for kind in [Points, Gradients, Rows, Products, Sums, Spread, Pointwise] {
             kind.lend(1 << 18, |b| b.fill(value));
         }
         // Lengths that the weights below ask for, near enough to be used.

@@ -1,6 +1,7 @@
 //! The gradient of a convolution with respect to its weights.
 
 use crate::isa::{Isa, Job, Vector};
+use crate::map::{Map, Source};
 use crate::place::place;
 use crate::window::Slide;
 use crate::winograd::Gradient;
@@ -40,7 +41,11 @@ pub(crate) fn weight_gradient(
     let lanes = ys.c.next_multiple_of(LANES);
     let g = if lanes == ys.c { Cow::Borrowed(gy) } else { widen(gy, ys.c, lanes).into() };
     match conv.method(xs) {
-        Method::Winograd => put(conv, &Gradient { isa, conv, x, xs, ys, g: &g, lanes }.run(), lanes, gw),
+        Method::Winograd => {
+            let [x, g] =
+                [(x, xs.c, xs), (&g, lanes, ys)].map(|(v, c, s)| Source::new(isa, Map::Values(v, c), s));
+            put(conv, &Gradient { isa, conv, x, xs, ys, g, lanes }.run(), lanes, gw)
+        }
         Method::Direct => put(conv, &Layer { x, xs, conv, ys, g: &g, lanes }.run(isa), lanes, gw),
     }
     if let Some(gbias) = gbias {

@@ -12,7 +12,7 @@ mod job;
 mod transform;
 
 pub(crate) use gradient::Layer as Gradient;
-pub(crate) use job::{convolve, room};
+pub(crate) use job::{convolve, room, seen_rows};
 
 use crate::isa::{Isa, Loops};
 use crate::panels::{Blank, Panels};

@@ -1,7 +1,7 @@
 //! From a graph to the steps that run it: batch normalisation folded into convolutions, ReLU and
 //! residual sums fused into the layer before them.
 
-use crate::{NetSpec, Op, Result, Source, Weights};
+use crate::{NetSpec, Op, Result, Source, Weights, pointwise};
 
 /// One fused step. Its value goes by the place of the last layer fused into it.
 pub(crate) struct Step {
@@ -21,12 +21,9 @@ pub(crate) struct Step {
 /// What a step computes. Weights are as in [`Op`], batch normalisation folded in.
 pub(crate) enum Work {
     Conv {
-        channels: usize,
-        out: usize,
-        kernel: [usize; 3],
-        stride: [usize; 3],
-        pad: [usize; 3],
-        dense: Dense,
+        conv: Conv,
+        /// What it reads, side by side along channels.
+        reads: Vec<Read>,
     },
     UpConv {
         channels: usize,
@@ -54,6 +51,31 @@ pub(crate) enum Work {
         pad: [usize; 3],
     },
     GlobalAvgPool,
+}
+
+/// A convolution.
+pub(crate) struct Conv {
+    pub(crate) channels: usize,
+    pub(crate) out: usize,
+    pub(crate) kernel: [usize; 3],
+    pub(crate) stride: [usize; 3],
+    pub(crate) pad: [usize; 3],
+    pub(crate) dense: Dense,
+}
+
+impl Conv {
+    /// Whether it sees one place at a time, and each place once.
+    pub(crate) fn is_pointwise(&self) -> bool {
+        (self.kernel, self.stride, self.pad) == ([1; 3], [1; 3], [0; 3])
+    }
+}
+
+/// A map that a convolution reads.
+pub(crate) enum Read {
+    /// The next input.
+    Map,
+    /// What a 1 x 1 x 1 convolution, with a ReLU or none, makes of the next `maps` inputs.
+    Pointwise { conv: Conv, relu: bool, maps: usize },
 }
 
 /// Weights and bias of a layer that mixes channels, in double precision until all is folded in.
@@ -117,7 +139,7 @@ pub(crate) fn steps(spec: &NetSpec, weights: &Weights) -> Result<Vec<Step>> {
     }
     // A chain needs what its last layer needs, so it runs in that layer's place.
     steps.sort_by_key(|s| s.value);
-    Ok(steps)
+    Ok(pointwise::join(steps, &spec.output_places()?))
 }
 
 struct Graph<'a> {
@@ -174,13 +196,9 @@ impl<'a> Graph<'a> {
     /// The step that starts at `place`, with all that can be fused into it.
     fn chain(&self, place: usize, fused: &mut [bool]) -> Result<Step> {
         let layer = &self.spec.layers[place];
-        let mut step = Step {
-            value: place,
-            inputs: self.inputs(place),
-            residual: None,
-            relu: false,
-            work: self.work(place)?,
-        };
+        let inputs = self.inputs(place);
+        let work = self.work(place, inputs.len())?;
+        let mut step = Step { value: place, inputs, residual: None, relu: false, work };
         if matches!(layer.op, Op::Relu | Op::PRelu | Op::Concat | Op::MaxPool { .. } | Op::GlobalAvgPool) {
             return Ok(step);
         }
@@ -199,7 +217,9 @@ impl<'a> Graph<'a> {
         let layer = &self.spec.layers[next];
         let is_conv = matches!(step.work, Work::Conv { .. });
         let dense = match &mut step.work {
-            Work::Conv { dense, .. } | Work::UpConv { dense, .. } | Work::Linear { dense, .. } => Some(dense),
+            Work::Conv { conv: Conv { dense, .. }, .. }
+            | Work::UpConv { dense, .. }
+            | Work::Linear { dense, .. } => Some(dense),
             _ => None,
         };
         match (&layer.op, dense) {
@@ -225,14 +245,16 @@ impl<'a> Graph<'a> {
         Ok(true)
     }
 
-    fn work(&self, place: usize) -> Result<Work> {
+    /// What the layer at `place` computes of some inputs.
+    fn work(&self, place: usize, inputs: usize) -> Result<Work> {
         let layer = &self.spec.layers[place];
         let channels = self.channels[place];
         let dense = |out, inner| Dense::new(self.weights, &layer.name, out, inner);
         Ok(match layer.op {
             Op::Conv { out, kernel, stride, pad, .. } => {
                 let inner = channels * kernel.iter().product::<usize>();
-                Work::Conv { channels, out, kernel, stride, pad, dense: dense(out, inner)? }
+                let conv = Conv { channels, out, kernel, stride, pad, dense: dense(out, inner)? };
+                Work::Conv { conv, reads: (0..inputs).map(|_| Read::Map).collect() }
             }
             Op::UpConv { out } => Work::UpConv { channels, out, dense: dense(out, 8)? },
             Op::Linear { out } => Work::Linear { channels, out, dense: dense(out, channels)? },

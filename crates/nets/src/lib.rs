@@ -14,6 +14,7 @@ mod manifest;
 mod model;
 mod ops;
 mod plan;
+mod pointwise;
 mod shape;
 mod spec;
 pub mod specs;

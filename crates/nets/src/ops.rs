@@ -1,8 +1,8 @@
 //! The steps of the executor, each ready to run.
 
 use crate::Shape;
-use crate::fold::{Step, Work};
-use pleura_kernels::{self as kernels, Act, Finish, Isa, Packed, PackedUp, Residual};
+use crate::fold::{self, Read, Step, Work};
+use pleura_kernels::{self as kernels, Act, Finish, Isa, Map, Packed, PackedUp, Pointwise, Residual};
 use rayon::prelude::*;
 
 /// What one step reads.
@@ -16,7 +16,7 @@ pub(crate) struct Call<'a> {
 
 /// A step with its weights in the order in which it reads them.
 pub(crate) enum Ready {
-    Conv(Conv),
+    Conv { conv: Conv, reads: Vec<Reading> },
     UpConv { up: kernels::UpConv, packed: PackedUp, bias: Vec<f32> },
     Linear { linear: kernels::Linear, packed: Packed, bias: Vec<f32> },
     Affine { scale: Vec<f32>, shift: Vec<f32> },
@@ -35,14 +35,23 @@ pub(crate) struct Conv {
     bias: Vec<f32>,
 }
 
+/// A map that a convolution reads; as [`Read`].
+pub(crate) enum Reading {
+    Map,
+    Pointwise { conv: Box<Conv>, relu: bool, maps: usize },
+}
+
 /// Packs the weights of a step.
 pub(crate) fn prepare(step: &Step) -> Ready {
     match &step.work {
-        Work::Conv { channels, out, kernel, stride, pad, dense } => {
-            let (weight, bias) = dense.single();
-            let (kernel, stride, pad) = (*kernel, *stride, *pad);
-            let conv = kernels::Conv { c_in: *channels, c_out: *out, kernel, stride, pad };
-            Ready::Conv(Conv { packed: conv.pack(&weight), conv, bias })
+        Work::Conv { conv, reads } => {
+            let reading = |read: &Read| match read {
+                Read::Map => Reading::Map,
+                Read::Pointwise { conv, relu, maps } => {
+                    Reading::Pointwise { conv: Box::new(Conv::new(conv)), relu: *relu, maps: *maps }
+                }
+            };
+            Ready::Conv { conv: Conv::new(conv), reads: reads.iter().map(reading).collect() }
         }
         Work::UpConv { channels, out, dense } => {
             let (weight, bias) = dense.single();
@@ -73,8 +82,11 @@ fn batch(x: &[f32], [d, h, w]: [usize; 3], c: usize) -> kernels::Shape {
 
 /// What ends a step that has a bias.
 fn finish<'a>(bias: &'a [f32], call: &Call<'a>) -> Finish<'a> {
-    let act = if call.relu { Act::Relu } else { Act::None };
-    Finish { bias: Some(bias), residual: call.residual.map(|r| (r, 1.0)), act }
+    Finish { bias: Some(bias), residual: call.residual.map(|r| (r, 1.0)), act: act(call.relu) }
+}
+
+fn act<'a>(relu: bool) -> Act<'a> {
+    if relu { Act::Relu } else { Act::None }
 }
 
 fn space(shape: Shape) -> [usize; 3] {
@@ -93,9 +105,9 @@ impl Ready {
     /// What the step takes at most, beside its inputs, its result and its weights, for `n` samples.
     pub(crate) fn room(&self, input: Shape, n: usize) -> kernels::Room {
         match (self, input) {
-            (Self::Conv(conv), Shape::Map { size: [d, h, w], .. }) => {
+            (Self::Conv { conv, reads }, Shape::Map { size: [d, h, w], .. }) => {
                 let xs = kernels::Shape { n, d, h, w, c: conv.conv.c_in };
-                conv.conv.room(xs, rayon::current_num_threads())
+                conv.conv.room(xs, rayon::current_num_threads(), reads.iter().map(Reading::computed).sum())
             }
             _ => kernels::Room::default(),
         }
@@ -106,7 +118,7 @@ impl Ready {
         let Some(&(x, shape)) = call.inputs.first() else { return };
         let [d, h, w] = space(shape);
         match self {
-            Self::Conv(conv) => return conv.run(call, [d, h, w], y),
+            Self::Conv { conv, reads } => return conv.run(reads, call, [d, h, w], y),
             Self::UpConv { up, packed, bias } => {
                 let xs = batch(x, [d, h, w], up.c_in);
                 return up.forward(Isa::best(), x, xs, packed, &finish(bias, call), y);
@@ -165,18 +177,53 @@ impl Ready {
     }
 }
 
+impl Reading {
+    /// How many of the step's inputs it takes.
+    fn inputs(&self) -> usize {
+        match self {
+            Self::Map => 1,
+            Self::Pointwise { maps, .. } => *maps,
+        }
+    }
+
+    /// Channels of the map, where it is computed.
+    fn computed(&self) -> usize {
+        match self {
+            Self::Map => 0,
+            Self::Pointwise { conv, .. } => conv.conv.c_out,
+        }
+    }
+}
+
 impl Conv {
-    /// Convolves the inputs, side by side along channels.
-    fn run(&self, call: &Call, [d, h, w]: [usize; 3], y: &mut [f32]) {
+    fn new(work: &fold::Conv) -> Self {
+        let (weight, bias) = work.dense.single();
+        let fold::Conv { channels, out, kernel, stride, pad, .. } = *work;
+        let conv = kernels::Conv { c_in: channels, c_out: out, kernel, stride, pad };
+        Self { packed: conv.pack(&weight), conv, bias }
+    }
+
+    /// The convolution of some maps (values, channels), to be computed where it is read.
+    fn pointwise<'a>(&'a self, maps: &'a [(&'a [f32], usize)], relu: bool) -> Pointwise<'a> {
+        let finish = Finish { bias: Some(&self.bias), residual: None, act: act(relu) };
+        Pointwise { conv: &self.conv, maps, weights: &self.packed, finish }
+    }
+
+    /// Convolves what it reads of the inputs, side by side along channels.
+    fn run(&self, reads: &[Reading], call: &Call, [d, h, w]: [usize; 3], y: &mut [f32]) {
         let finish = finish(&self.bias, call);
         let xs = kernels::Shape { n: y.len() / self.out(d, h, w), d, h, w, c: self.conv.c_in };
-        match call.inputs {
-            [(x, _)] => self.conv.forward(Isa::best(), x, xs, &self.packed, &finish, y),
-            maps => {
-                let maps: Vec<(&[f32], usize)> = maps.iter().map(|(x, s)| (*x, s.channels())).collect();
-                self.conv.forward_joined(Isa::best(), &maps, xs, &self.packed, &finish, y);
-            }
+        let inputs: Vec<(&[f32], usize)> = call.inputs.iter().map(|(x, s)| (*x, s.channels())).collect();
+        let (mut maps, mut rest) = (Vec::with_capacity(reads.len()), &inputs[..]);
+        for read in reads {
+            let (own, behind) = rest.split_at(read.inputs());
+            rest = behind;
+            maps.push(match read {
+                Reading::Map => Map::Values(own[0].0, own[0].1),
+                Reading::Pointwise { conv, relu, .. } => Map::Pointwise(conv.pointwise(own, *relu)),
+            });
         }
+        self.conv.forward_of(Isa::best(), &maps, xs, &self.packed, &finish, y);
     }
 
     /// Values of the result of one sample.

@@ -6,6 +6,7 @@ use crate::Shape;
 use crate::finish::Shared;
 use crate::isa::{Isa, Job, Vector};
 use crate::kept::Kept;
+use crate::map::Source;
 
 /// Channels of the tiles of a row that are transformed at a time: their six rows stay in the nearest cache.
 const STRIP: usize = 96;
@@ -14,7 +15,7 @@ const STRIP: usize = 96;
 #[derive(Clone, Copy)]
 pub(super) struct Tiles<'a, const N: usize> {
     pub isa: Isa,
-    pub x: &'a [f32],
+    pub x: &'a Source<'a>,
     pub xs: Shape,
     /// Zeros above and left of the values; what lies beyond them is zero, too.
     pub pad: [usize; 2],
@@ -54,21 +55,36 @@ impl<const N: usize> Tiles<'_, N> {
             return;
         };
         // SAFETY: the caller's promise.
-        Kept::Rows.lend(self.room(), |rows| unsafe { self.strips(slice, row, points, to, rows) });
+        Kept::Rows.lend(self.room(), |rows| unsafe {
+            Kept::Pointwise.lend(self.x.room(super::seen_rows(self.xs)), |made| {
+                self.strips(slice, row, points, to, (rows, made));
+            });
+        });
     }
 
-    /// The same by way of `rows`: a row of zeros, and six rows transformed along height, a strip of tiles at a time.
+    /// The same by way of `rows`: a row of zeros, and six rows transformed along height, a strip of tiles at a time;
+    /// and of `made`, for the rows that are seen where they are to be computed.
     ///
     /// # Safety
     /// As [`Tiles::fill`].
-    unsafe fn strips(&self, slice: usize, row: usize, points: Shared, to: [usize; 2], rows: &mut [f32]) {
+    unsafe fn strips(
+        &self,
+        slice: usize,
+        row: usize,
+        points: Shared,
+        to: [usize; 2],
+        (rows, made): (&mut [f32], &mut [f32]),
+    ) {
         let (c, [apart, first]) = (self.xs.c, to);
         let (line, strip, wide) = (self.xs.w * c, self.strip(), self.wide());
         let (zeros, rows) = rows.split_at_mut(line);
         zeros.fill(0.0);
+        let [top, bottom] = [0, N].map(|i| (row * TILE + i).saturating_sub(self.pad[0]).min(self.xs.h));
+        let places = [top, bottom].map(|y| (slice * self.xs.h + y) * self.xs.w);
+        let values = self.x.read(places[0]..places[1], made);
         let seen: [&[f32]; N] = std::array::from_fn(|i| {
             let y = (row * TILE + i).checked_sub(self.pad[0]).filter(|&y| y < self.xs.h);
-            y.map_or(&*zeros, |y| &self.x[(slice * self.xs.h + y) * line..][..line])
+            y.map_or(&*zeros, |y| &values[(y - top) * line..][..line])
         });
         let left = self.pad[1] * c;
         for from in (0..self.columns).step_by(strip) {

@@ -11,6 +11,7 @@ use super::{Cut, TILE};
 use crate::finish::Shared;
 use crate::isa::{Isa, Job, Vector};
 use crate::kept::{Kept, Lent};
+use crate::map::Source;
 use crate::weight_gradient::{PARTS, Rows, add_parts, outer};
 use crate::{Conv, Shape};
 use rayon::prelude::*;
@@ -26,11 +27,11 @@ const SUMS: usize = 1 << 21;
 pub(crate) struct Layer<'a> {
     pub isa: Isa,
     pub conv: &'a Conv,
-    pub x: &'a [f32],
+    pub x: Source<'a>,
     pub xs: Shape,
     pub ys: Shape,
     /// The gradient of the result, its channels padded to whole vectors.
-    pub g: &'a [f32],
+    pub g: Source<'a>,
     pub lanes: usize,
 }
 
@@ -39,15 +40,15 @@ impl Layer<'_> {
     pub fn run(&self) -> Lent {
         let conv = self.conv;
         assert!(conv.kernel[1..] == [3, 3] && conv.stride == [1; 3] && self.xs.c == conv.c_in);
-        assert_eq!((self.x.len(), self.ys), (self.xs.len(), conv.output(self.xs)), "values do not fit");
-        assert_eq!(self.g.len(), self.ys.places() * self.lanes, "the gradient does not fit the result");
+        assert_eq!(self.ys, conv.output(self.xs), "the result does not fit the input");
+        assert_eq!([self.x.channels(), self.g.channels()], [conv.c_in, self.lanes], "values do not fit");
         // A job's points of the gradient are to fit as well.
         let wider = Conv { c_in: conv.c_in.max(self.lanes), ..*conv };
         let cut = Cut::new(&wider, self.ys);
         let (jobs, len) = (cut.jobs(), POINTS * conv.kernel[0] * self.xs.c * self.lanes);
         let tiles = self.ys.n * self.ys.d * cut.tiles[0] * cut.tiles[1];
         let parts = PARTS.min(jobs).min(tiles / WORTH).min(SUMS / len);
-        let part = |job: usize| Part::new(self.isa, conv, (self.x, self.xs, self.ys), &cut, job);
+        let part = |job: usize| Part::new(self.isa, conv, (&self.x, self.xs, self.ys), &cut, job);
         if parts < FEW {
             return Kept::Sums.lend(len, |sums| {
                 (0..jobs).for_each(|job| self.shared(&part(job), sums, job == 0));
@@ -126,7 +127,7 @@ impl Layer<'_> {
     /// Nothing else reads or writes the points of that row.
     unsafe fn fill(&self, part: &Part, i: usize, points: Shared) {
         let xs = Shape { c: self.lanes, ..self.ys };
-        let tiles = Tiles::<TILE> { isa: self.isa, x: self.g, xs, pad: [0; 2], columns: part.columns };
+        let tiles = Tiles::<TILE> { isa: self.isa, x: &self.g, xs, pad: [0; 2], columns: part.columns };
         let (n, d) = part.place(i / part.rows);
         let to = [self.apart(part), i * part.columns * self.lanes];
         // SAFETY: the caller's promise.

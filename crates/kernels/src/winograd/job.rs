@@ -7,6 +7,7 @@ use super::{Cut, POSITIONS, TILE};
 use crate::finish::{Ending, Shared};
 use crate::isa::Isa;
 use crate::kept::{Kept, Room};
+use crate::map::Source;
 use crate::panels::{Panel, Panels, WIDEST};
 use crate::tile::{Plain, Tap, multiply};
 use crate::{Conv, Shape};
@@ -25,15 +26,14 @@ const ENOUGH: usize = 12;
 pub(crate) fn convolve(
     isa: Isa,
     conv: &Conv,
-    x: &[f32],
+    x: &Source,
     xs: Shape,
     weights: &Panels,
     y: Shared,
     end: &Ending,
 ) {
     let ys = conv.output(xs);
-    assert_eq!(x.len(), xs.len(), "values do not fit their shape");
-    assert!(conv.kernel[1..] == [3, 3] && conv.stride == [1; 3] && xs.c == conv.c_in);
+    assert!(conv.kernel[1..] == [3, 3] && conv.stride == [1; 3] && [xs.c, x.channels()] == [conv.c_in; 2]);
     let rows = POINTS * conv.kernel[0] * conv.c_in;
     assert_eq!((weights.rows, weights.columns), (rows, ys.c), "weights packed for another layer");
     if ys.is_empty() {
@@ -51,7 +51,8 @@ pub(crate) fn convolve(
 pub(crate) fn room(conv: &Conv, xs: Shape, threads: usize) -> Room {
     let ys = conv.output(xs);
     let cut = Cut::new(conv, ys);
-    let part = Part::new(Isa::Portable, conv, (&[], xs, ys), &cut, 0);
+    let none = Source::Values(&[], xs.c);
+    let part = Part::new(Isa::Portable, conv, (&none, xs, ys), &cut, 0);
     let products = POINTS * POSITIONS.min(part.results() * part.plane()) * WIDEST;
     // One part has its points once, and all threads work on it.
     let [points, threads] = match cut.jobs() {
@@ -65,13 +66,18 @@ pub(crate) fn room(conv: &Conv, xs: Shape, threads: usize) -> Room {
     }
 }
 
+/// Places of the input that a row of tiles sees at most.
+pub(crate) fn seen_rows(xs: Shape) -> usize {
+    SIDE.min(xs.h) * xs.w
+}
+
 /// Some samples, slices and rows of tiles of the result. Slices are counted as they lie: the first of each sample,
 /// then the second of each.
 #[derive(Clone, Copy)]
 pub(super) struct Part<'a> {
     isa: Isa,
     conv: &'a Conv,
-    x: &'a [f32],
+    x: &'a Source<'a>,
     xs: Shape,
     ys: Shape,
     /// Tiles of a row.
@@ -99,7 +105,7 @@ impl<'a> Part<'a> {
     pub fn new(
         isa: Isa,
         conv: &'a Conv,
-        (x, xs, ys): (&'a [f32], Shape, Shape),
+        (x, xs, ys): (&'a Source<'a>, Shape, Shape),
         cut: &Cut,
         job: usize,
     ) -> Self {

@@ -1,0 +1,86 @@
+//! 1 x 1 x 1 convolutions that are computed where they are read, so that their results are never stored.
+
+use crate::Source;
+use crate::fold::{Conv, Read, Step, Work};
+use std::collections::BTreeMap;
+
+/// Input channels of a 1 x 1 x 1 convolution at most for a larger kernel to compute it, some of its values twice: with
+/// more of them that takes longer than to store and to load what they give.
+const CHEAP: usize = 16;
+
+/// Joins each 1 x 1 x 1 convolution to the convolution that alone reads it. The steps come in an order in which
+/// they can be run; `outputs` are places of layers that are wanted themselves.
+pub(crate) fn join(steps: Vec<Step>, outputs: &[usize]) -> Vec<Step> {
+    let mut uses: BTreeMap<usize, usize> = outputs.iter().map(|&o| (o, 1)).collect();
+    for source in steps.iter().flat_map(|s| s.inputs.iter().chain(&s.residual)) {
+        if let Source::Layer(l) = source {
+            *uses.entry(*l).or_default() += 1;
+        }
+    }
+    let mut joined: Vec<Step> = Vec::with_capacity(steps.len());
+    for mut step in steps {
+        if let Work::Conv { conv, reads } = &mut step.work {
+            let sources = std::mem::take(&mut step.inputs);
+            *reads = Vec::with_capacity(sources.len());
+            for source in sources {
+                let maker = joined.iter().position(|maker| {
+                    source == Source::Layer(maker.value) && uses[&maker.value] == 1 && fits(maker, conv)
+                });
+                let Some(Step { work: Work::Conv { conv, .. }, inputs, relu, .. }) =
+                    maker.map(|m| joined.remove(m))
+                else {
+                    reads.push(Read::Map);
+                    step.inputs.push(source);
+                    continue;
+                };
+                reads.push(Read::Pointwise { conv, relu, maps: inputs.len() });
+                step.inputs.extend(inputs);
+            }
+        }
+        joined.push(step);
+    }
+    joined
+}
+
+/// Whether `maker` is a 1 x 1 x 1 convolution, of maps that are stored, that `reader` can compute.
+fn fits(maker: &Step, reader: &Conv) -> bool {
+    let Work::Conv { conv, reads } = &maker.work else { return false };
+    let stored = reads.iter().all(|r| matches!(r, Read::Map));
+    let cheap = reader.is_pointwise() || (reader.stride == [1; 3] && conv.channels <= CHEAP);
+    conv.is_pointwise() && stored && maker.residual.is_none() && cheap
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::specs::{location_attention, vnet_ir_rpn};
+    use crate::{NetSpec, Weights};
+
+    /// Names of the layers that steps end with.
+    fn stored(spec: &NetSpec) -> Vec<&str> {
+        let steps = crate::fold::steps(spec, &Weights::init(spec, 1).unwrap()).unwrap();
+        steps.iter().map(|s| spec.layers[s.value].name.as_str()).collect()
+    }
+
+    #[test]
+    fn only_what_one_convolution_reads_is_joined_and_for_wide_kernels_only_what_is_cheap() {
+        let spec = vnet_ir_rpn(&[8, 32, 64, 128], 5);
+        let names = stored(&spec);
+        let is_stored = |name: &str| names.contains(&name);
+        // Read by the block's last convolution, at every level.
+        for block in ["enc0.0", "enc1.0", "enc3.1", "dec1.0"] {
+            assert!(!is_stored(&format!("{block}.a0.relu")), "{block}");
+            assert!(is_stored(&format!("{block}.b1.relu")), "{block}");
+        }
+        // Of 8 channels and of 16 for a kernel of 3 x 3 x 3; of 32 it is too dear.
+        assert!(!is_stored("enc0.0.b0.relu") && !is_stored("enc0.0.c0.relu") && !is_stored("dec0.0.relu"));
+        assert!(is_stored("enc1.0.b0.relu") && is_stored("enc1.0.c0.relu"));
+        // Read by four, and outputs.
+        assert!(is_stored("dec1.mix.relu") && is_stored("rpn_objectness") && is_stored("voxel"));
+    }
+
+    #[test]
+    fn shortcuts_of_stride_two_are_stored() {
+        let spec = location_attention(3, 1);
+        assert!(stored(&spec).contains(&"stage1.0.short.bn"));
+    }
+}
