@@ -10,6 +10,10 @@ use pleura_kernels::{Conv, Finish, Isa, Shape};
 use rayon::prelude::*;
 use std::hint::black_box;
 
+/// The binary's allocator: it asks for large pages.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Processor seconds of this process so far.
 #[cfg(target_os = "linux")]
 fn clock() -> f64 {

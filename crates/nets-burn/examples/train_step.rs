@@ -16,6 +16,10 @@ use std::io::{Write, stdin, stdout};
 use std::path::Path;
 use std::time::Instant;
 
+/// The binary's allocator: it asks for large pages.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Values that one thread updates at a time.
 const PIECE: usize = 1 << 14;
 

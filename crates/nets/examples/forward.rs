@@ -13,6 +13,10 @@ use std::io::{Write, stdin, stdout};
 use std::path::Path;
 use std::time::Instant;
 
+/// The binary's allocator: it asks for large pages, which long maps are read and written much faster in.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn read(path: &Path) -> Result<Vec<f32>, Box<dyn Error>> {
     let bytes = fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;
     Ok(bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect())
