@@ -159,25 +159,28 @@ impl Conv {
         y: &mut [f32],
     ) {
         assert_eq!(weights.conv, *self, "weights packed for another layer");
-        let maps: Vec<Source> = maps.iter().map(|&map| Source::new(isa, map, xs)).collect();
-        self.run(isa, &maps, xs, weights.panels(self.method(xs)), finish, y);
+        self.run(isa, maps, xs, weights.panels(self.method(xs)), finish, y);
     }
 
     /// Convolves with weights packed for the method of the shape.
-    fn run(&self, isa: Isa, maps: &[Source], xs: Shape, weights: &Panels, finish: &Finish, y: &mut [f32]) {
+    fn run(&self, isa: Isa, maps: &[Map], xs: Shape, weights: &Panels, finish: &Finish, y: &mut [f32]) {
         let ys = self.output(xs);
         assert_eq!(y.len(), ys.len(), "the result does not fit its shape");
+        let (end, y) = (finish.prepare(ys), Shared::new(y));
+        let result = self.is_pointwise().then_some(y);
+        let maps: Vec<Source> = maps.iter().map(|&map| Source::new(isa, map, xs, result)).collect();
         let channels: usize = maps.iter().map(Source::channels).sum();
         assert!(channels == self.c_in && channels == xs.c, "channels do not fit the convolution");
-        let (end, y) = (finish.prepare(ys), Shared::new(y));
         if self.is_pointwise() {
-            return points(isa, maps, weights, ys, y, &end);
+            return points(isa, &maps, weights, ys, y, &end);
         }
-        let [map] = maps else { panic!("only 1 x 1 x 1 convolutions join maps") };
+        let [map] = &maps[..] else { panic!("only 1 x 1 x 1 convolutions join maps") };
         match self.method(xs) {
             Method::Winograd => winograd::convolve(isa, self, map, xs, weights, y, &end),
             Method::Direct => Kept::Pointwise.lend(map.room(xs.places()), |room| {
-                slide(isa, self, map.read_all(room), xs, weights, y, &end);
+                // SAFETY: what wide kernels read is not stored in place.
+                let x = unsafe { map.read_all(room) };
+                slide(isa, self, x, xs, weights, y, &end);
             }),
         }
     }
@@ -204,13 +207,13 @@ impl Conv {
         let finish = Finish::default();
         if self.stride == [1; 3] {
             let weights = turned.panels(turned.method(ys), at);
-            return turned.run(isa, &[Source::Values(gy, ys.c)], ys, &weights, &finish, gx);
+            return turned.run(isa, &[Map::Values(gy, ys.c)], ys, &weights, &finish, gx);
         }
         let size = std::array::from_fn(|a| xs.space()[a] + self.kernel[a] - 1);
         let (spread, ss) = (place(gy, ys, self.stride, offset, size), ys.with(size, c_out));
         let turned = Conv { pad: [0; 3], ..turned };
         let weights = turned.panels(turned.method(ss), at);
-        turned.run(isa, &[Source::Values(&spread, ss.c)], ss, &weights, &finish, gx);
+        turned.run(isa, &[Map::Values(&spread, ss.c)], ss, &weights, &finish, gx);
     }
 
     /// The input gradient where patches do not overlap: each output place makes its own patch.

@@ -66,7 +66,9 @@ pub(crate) fn points(isa: Isa, maps: &[Source], weights: &Panels, ys: Shape, y: 
                 let (room, behind) = rest.split_at_mut(map.room(PLACES));
                 rest = behind;
                 let c = map.channels();
-                taps.push(Tap { x: map.read(seen.clone(), room), step: c, run: c });
+                // SAFETY: jobs have places of their own, which this one writes later.
+                let x = unsafe { map.read(seen.clone(), room) };
+                taps.push(Tap { x, step: c, run: c });
             }
             for panel in weights.iter() {
                 // SAFETY: jobs have places of their own, and the panels of a job run one by one.

@@ -92,6 +92,10 @@ impl<'a> Shared<'a> {
         Self { to: values.as_mut_ptr(), len: values.len(), values: PhantomData }
     }
 
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
     /// A store for the channels of a panel: position `p` begins at `at + p * step` of the result, and
     /// the panel's first channel is `first` beyond that.
     ///

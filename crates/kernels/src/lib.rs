@@ -33,7 +33,7 @@ pub use dense::{Linear, global_avg_pool, global_avg_pool_gradient};
 pub use finish::{Act, Finish, Residual};
 pub use isa::{Isa, Loops};
 pub use kept::Room;
-pub use map::{Map, Pointwise};
+pub use map::{Map, Pointwise, Stored};
 pub use pool::MaxPool;
 pub use shape::Shape;
 pub use upconv::{PackedUp, UpConv};

@@ -19,13 +19,23 @@ pub enum Map<'a> {
     Pointwise(Pointwise<'a>),
 }
 
+/// A map that is stored.
+#[derive(Debug, Clone, Copy)]
+pub enum Stored<'a> {
+    /// In an array.
+    Array(&'a [f32]),
+    /// Where the result of the convolution that reads this one is to be. That has as many channels, and is
+    /// 1 x 1 x 1, too.
+    InPlace,
+}
+
 /// A 1 x 1 x 1 convolution of maps (values, channels) that lie side by side along channels. Its ending has no residual.
 #[derive(Debug, Clone, Copy)]
 pub struct Pointwise<'a> {
     /// The convolution.
     pub conv: &'a Conv,
     /// What it reads.
-    pub maps: &'a [(&'a [f32], usize)],
+    pub maps: &'a [(Stored<'a>, usize)],
     /// Its weights.
     pub weights: &'a Packed,
     /// What follows the sum.
@@ -35,39 +45,53 @@ pub struct Pointwise<'a> {
 /// A checked [`Map`], ready to be read by several threads.
 pub(crate) enum Source<'a> {
     Values(&'a [f32], usize),
-    Pointwise { isa: Isa, maps: &'a [(&'a [f32], usize)], weights: &'a Panels, end: Ending<'a> },
+    Pointwise { isa: Isa, maps: Vec<(Values<'a>, usize)>, weights: &'a Panels, end: Ending<'a> },
+}
+
+/// A checked [`Stored`].
+#[derive(Clone, Copy)]
+pub(crate) enum Values<'a> {
+    Array(&'a [f32]),
+    Result(Shared<'a>),
 }
 
 /// Places of a pointwise job.
 pub(crate) const PLACES: usize = 512;
 
-/// Panics unless each of some maps (values, channels) has so many places; their channels together.
-pub(crate) fn channels(maps: &[(&[f32], usize)], places: usize) -> usize {
-    let fit = |(x, c): &(&[f32], usize)| Some(x.len()) == places.checked_mul(*c);
-    assert!(maps.iter().all(fit), "values do not fit their shape");
-    maps.iter().map(|m| m.1).sum()
-}
-
-/// Some places of maps, side by side.
-pub(crate) fn taps<'a>(maps: &[(&'a [f32], usize)], places: Range<usize>) -> Vec<Tap<'a>> {
-    let tap = |&(x, c): &(&'a [f32], usize)| Tap { x: &x[places.start * c..places.end * c], step: c, run: c };
-    maps.iter().map(tap).collect()
-}
-
 impl<'a> Source<'a> {
-    /// Panics unless the map has as many places as `xs`.
-    pub fn new(isa: Isa, map: Map<'a>, xs: Shape) -> Self {
+    /// Panics unless the map has as many places as `xs`. What is stored in place lies in `result`, which only a
+    /// 1 x 1 x 1 convolution has for it.
+    pub fn new(isa: Isa, map: Map<'a>, xs: Shape, result: Option<Shared<'a>>) -> Self {
+        let fit = |len: usize, c: usize| {
+            assert_eq!(Some(len), xs.places().checked_mul(c), "values do not fit their shape");
+        };
         match map {
             Map::Values(x, c) => {
-                channels(&[(x, c)], xs.places());
+                fit(x.len(), c);
                 Self::Values(x, c)
             }
             Map::Pointwise(Pointwise { conv, maps, weights, finish }) => {
                 assert!(conv.is_pointwise(), "only 1 x 1 x 1 convolutions are computed where they are read");
                 assert!(finish.residual.is_none(), "a residual is added to what is stored");
-                assert_eq!(channels(maps, xs.places()), conv.c_in, "channels do not fit the convolution");
+                let channels: usize = maps.iter().map(|m| m.1).sum();
+                assert_eq!(channels, conv.c_in, "channels do not fit the convolution");
+                let stored = |&(map, c): &(Stored<'a>, usize)| {
+                    let values = match map {
+                        Stored::Array(x) => Values::Array(x),
+                        Stored::InPlace => {
+                            Values::Result(result.expect("only a 1 x 1 x 1 convolution reads in place"))
+                        }
+                    };
+                    fit(values.len(), c);
+                    (values, c)
+                };
                 let end = finish.prepare(xs.with(xs.space(), conv.c_out));
-                Self::Pointwise { isa, maps, weights: weights.of(conv), end }
+                Self::Pointwise {
+                    isa,
+                    maps: maps.iter().map(stored).collect(),
+                    weights: weights.of(conv),
+                    end,
+                }
             }
         }
     }
@@ -88,7 +112,10 @@ impl<'a> Source<'a> {
     }
 
     /// The values of some places, by way of `room`.
-    pub fn read<'b>(&self, places: Range<usize>, room: &'b mut [f32]) -> &'b [f32]
+    ///
+    /// # Safety
+    /// Nothing writes these places of the result meanwhile, where a map is stored in place.
+    pub unsafe fn read<'b>(&self, places: Range<usize>, room: &'b mut [f32]) -> &'b [f32]
     where
         'a: 'b,
     {
@@ -98,7 +125,14 @@ impl<'a> Source<'a> {
         };
         let (count, c) = (places.len(), weights.columns);
         let room = &mut room[..count * c];
-        let (taps, to) = (taps(maps, places), Shared::new(room));
+        // SAFETY: the caller's promise.
+        let tap = |&(values, c): &(Values<'a>, usize)| Tap {
+            x: unsafe { values.slice(places.start * c, count * c) },
+            step: c,
+            run: c,
+        };
+        let taps: Vec<Tap> = maps.iter().map(tap).collect();
+        let to = Shared::new(room);
         for panel in weights.iter() {
             // SAFETY: no one else has the room, and its panels are written one by one.
             let store = unsafe { to.results(end, 0, c, panel.first) };
@@ -108,7 +142,10 @@ impl<'a> Source<'a> {
     }
 
     /// All values, on all threads; `room` is for all places.
-    pub fn read_all<'b>(&self, room: &'b mut [f32]) -> &'b [f32]
+    ///
+    /// # Safety
+    /// As [`Source::read`].
+    pub unsafe fn read_all<'b>(&self, room: &'b mut [f32]) -> &'b [f32]
     where
         'a: 'b,
     {
@@ -117,8 +154,31 @@ impl<'a> Source<'a> {
             Self::Pointwise { weights, .. } => weights.columns,
         };
         room.par_chunks_mut(PLACES * c).enumerate().for_each(|(i, room)| {
-            self.read(i * PLACES..i * PLACES + room.len() / c, room);
+            let first = i * PLACES;
+            // SAFETY: the caller's promise.
+            unsafe { self.read(first..first + room.len() / c, room) };
         });
         room
+    }
+}
+
+impl<'a> Values<'a> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Array(x) => x.len(),
+            Self::Result(y) => y.len(),
+        }
+    }
+
+    /// The values `at..at + len`.
+    ///
+    /// # Safety
+    /// As [`Source::read`], while the slice lives.
+    unsafe fn slice(self, at: usize, len: usize) -> &'a [f32] {
+        match self {
+            Self::Array(x) => &x[at..at + len],
+            // SAFETY: the caller's promise.
+            Self::Result(y) => unsafe { y.slice(at, len) },
+        }
     }
 }

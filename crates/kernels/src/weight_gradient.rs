@@ -42,8 +42,8 @@ pub(crate) fn weight_gradient(
     let g = if lanes == ys.c { Cow::Borrowed(gy) } else { widen(gy, ys.c, lanes).into() };
     match conv.method(xs) {
         Method::Winograd => {
-            let [x, g] =
-                [(x, xs.c, xs), (&g, lanes, ys)].map(|(v, c, s)| Source::new(isa, Map::Values(v, c), s));
+            let [x, g] = [(x, xs.c, xs), (&g, lanes, ys)]
+                .map(|(v, c, s)| Source::new(isa, Map::Values(v, c), s, None));
             put(conv, &Gradient { isa, conv, x, xs, ys, g, lanes }.run(), lanes, gw)
         }
         Method::Direct => put(conv, &Layer { x, xs, conv, ys, g: &g, lanes }.run(isa), lanes, gw),

@@ -1,6 +1,6 @@
 //! Maps that are computed where they are read are those that could have been stored, bit by bit.
 
-use pleura_kernels::{Act, Conv, Finish, Isa, Map, Method, Pointwise, Residual, Shape};
+use pleura_kernels::{Act, Conv, Finish, Isa, Map, Method, Pointwise, Residual, Shape, Stored};
 
 fn values(len: usize, seed: usize) -> Vec<f32> {
     (0..len).map(|i| ((i * 7 + seed) * 2_654_435_761 % 2003) as f32 / 1001.0 - 1.0).collect()
@@ -31,6 +31,7 @@ fn check(reader: Conv, [n, d, h, w]: [usize; 4], parts: [usize; 2], method: Meth
             let finish = Finish { bias: Some(&bias), residual: None, act };
             let mut stored = vec![f32::NAN; places * maker.c_out];
             let parts = maps.map(|(x, c)| Map::Values(x, c));
+            let maps = maps.map(|(x, c)| (Stored::Array(x), c));
             maker.forward_of(isa, &parts, xs.with(xs.space(), maker.c_in), &weights, &finish, &mut stored);
             let made = Map::Pointwise(Pointwise { conv: &maker, maps: &maps, weights: &weights, finish });
             let own = Finish {
@@ -85,13 +86,14 @@ fn product_by_product() {
 }
 
 /// A reader of one map that `finish` ends.
-fn read(maker: Conv, finish: Finish) {
+fn read(maker: Conv, in_place: bool, finish: Finish) {
     let xs = Shape { n: 1, d: 4, h: 8, w: 8, c: 8 };
     let reader = Conv { c_in: 8, c_out: 8, kernel: [3; 3], stride: [1; 3], pad: [1; 3] };
     let x = values(xs.places() * maker.c_in, 1);
+    let x = if in_place { Stored::InPlace } else { Stored::Array(&x) };
     let weights = maker.pack(&values(maker.c_in * maker.c_out * maker.taps(), 2));
     let packed = reader.pack(&[0.0; 8 * 8 * 27]);
-    let maps = [(&x[..], maker.c_in)];
+    let maps = [(x, maker.c_in)];
     let made = Map::Pointwise(Pointwise { conv: &maker, maps: &maps, weights: &weights, finish });
     reader.forward_of(Isa::best(), &[made], xs, &packed, &Finish::default(), &mut vec![0.0; xs.len()]);
 }
@@ -99,17 +101,46 @@ fn read(maker: Conv, finish: Finish) {
 #[test]
 #[should_panic(expected = "only 1 x 1 x 1 convolutions are computed where they are read")]
 fn a_wider_kernel_is_refused() {
-    read(Conv { c_in: 8, c_out: 8, kernel: [3; 3], stride: [1; 3], pad: [1; 3] }, Finish::default());
+    read(Conv { c_in: 8, c_out: 8, kernel: [3; 3], stride: [1; 3], pad: [1; 3] }, false, Finish::default());
 }
 
 #[test]
 #[should_panic(expected = "a residual is added to what is stored")]
 fn a_residual_is_refused() {
-    read(pointwise(8, 8), Finish { residual: Some((Residual::InPlace, 1.0)), ..Finish::default() });
+    read(pointwise(8, 8), false, Finish { residual: Some((Residual::InPlace, 1.0)), ..Finish::default() });
 }
 
 #[test]
 #[should_panic(expected = "channels do not fit")]
 fn other_channels_are_refused() {
-    read(pointwise(8, 9), Finish::default());
+    read(pointwise(8, 9), false, Finish::default());
+}
+
+#[test]
+#[should_panic(expected = "only a 1 x 1 x 1 convolution reads in place")]
+fn a_wider_kernel_does_not_read_where_it_writes() {
+    read(pointwise(8, 8), true, Finish::default());
+}
+
+/// As the end of a residual block reads its input twice, and writes over it: in several panels and jobs.
+#[test]
+fn what_lies_where_the_result_is_to_be_is_read_before_it_is_written() {
+    for c in [8, 40, 72] {
+        let xs = Shape { n: 1, d: 7, h: 11, w: 15, c: 8 };
+        let (maker, reader) = (pointwise(c, 8), pointwise(8, c));
+        let x = values(xs.places() * c, 1);
+        let weights = maker.pack(&values(maker.c_in * maker.c_out, 2));
+        let packed = reader.pack(&values(reader.c_in * reader.c_out, 3));
+        for isa in Isa::available() {
+            let run = |stored, residual, mut y: Vec<f32>| {
+                let finish = Finish { act: Act::Relu, ..Finish::default() };
+                let made = Pointwise { conv: &maker, maps: &[(stored, c)], weights: &weights, finish };
+                let own = Finish { bias: None, residual: Some((residual, 0.25)), act: Act::Relu };
+                reader.forward_of(isa, &[Map::Pointwise(made)], xs, &packed, &own, &mut y);
+                y
+            };
+            let apart = run(Stored::Array(&x), Residual::Array(&x), vec![f32::NAN; x.len()]);
+            assert_eq!(run(Stored::InPlace, Residual::InPlace, x.clone()), apart, "{c} {isa:?}");
+        }
+    }
 }

@@ -4,7 +4,7 @@ use crate::fold::{Step, steps};
 use crate::ops::{self, Ready};
 use crate::plan::{Plan, in_place};
 use crate::{NetSpec, NetsError, Result, Shape, Source, Tensor, Weights};
-use pleura_kernels::{Residual, Room};
+use pleura_kernels::{Residual, Room, Stored};
 use rayon::prelude::*;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -252,34 +252,30 @@ impl Executor {
         };
         let own = plan.place[step.value];
         // A step whose value lies where its input or its residual does works on it in place.
-        let shares = in_place(step).is_some_and(|l| plan.place[l] == own);
-        let overwrites = shares && step.residual.is_none();
+        let shared = in_place(step).filter(|&l| plan.place[l] == own);
         // What is read lies before or behind what is written.
         let (before, rest) = values.split_at_mut(n * own);
         let (y, behind) = rest.split_at_mut(n * shapes[step.value].len());
         let behind_from = n * own + y.len();
-        let value = |source: &Source| -> (&[f32], Shape) {
+        let value = |source: &Source| -> (Stored, Shape) {
             let shape = shape(source);
             let all: &[f32] = match *source {
                 Source::Image => feed.x,
                 Source::Features => feed.features.unwrap_or(&[]),
+                Source::Layer(l) if shared == Some(l) => return (Stored::InPlace, shape),
                 Source::Layer(l) => match (n * plan.place[l]).checked_sub(behind_from) {
                     Some(begin) => &behind[begin..],
                     None => &before[n * plan.place[l]..],
                 },
             };
-            (&all[..n * shape.len()], shape)
+            (Stored::Array(&all[..n * shape.len()]), shape)
         };
-        let first = usize::from(overwrites);
-        let mut inputs: Vec<(&[f32], Shape)> = step.inputs.iter().skip(first).map(value).collect();
-        if overwrites {
-            inputs.insert(0, (&[], shapes[step.value]));
-        }
-        let residual = step.residual.as_ref().map(|r| match shares {
-            true => Residual::InPlace,
-            false => Residual::Array(value(r).0),
+        let inputs: Vec<(Stored, Shape)> = step.inputs.iter().map(value).collect();
+        let residual = step.residual.as_ref().map(|r| match value(r).0 {
+            Stored::InPlace => Residual::InPlace,
+            Stored::Array(values) => Residual::Array(values),
         });
-        self.ready[s].run(&ops::Call { inputs: &inputs, residual, relu: step.relu, overwrites }, y);
+        self.ready[s].run(&ops::Call { inputs: &inputs, residual, relu: step.relu }, y);
     }
 }
 

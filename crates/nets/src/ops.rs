@@ -2,16 +2,14 @@
 
 use crate::Shape;
 use crate::fold::{self, Read, Step, Work};
-use pleura_kernels::{self as kernels, Act, Finish, Isa, Map, Packed, PackedUp, Pointwise, Residual};
+use pleura_kernels::{self as kernels, Act, Finish, Isa, Map, Packed, PackedUp, Pointwise, Residual, Stored};
 use rayon::prelude::*;
 
 /// What one step reads.
 pub(crate) struct Call<'a> {
-    pub(crate) inputs: &'a [(&'a [f32], Shape)],
+    pub(crate) inputs: &'a [(Stored<'a>, Shape)],
     pub(crate) residual: Option<Residual<'a>>,
     pub(crate) relu: bool,
-    /// The first input of an elementwise step is what the result's buffer holds already.
-    pub(crate) overwrites: bool,
 }
 
 /// A step with its weights in the order in which it reads them.
@@ -115,7 +113,8 @@ impl Ready {
 
     /// Computes the step's value into `y`, `n` samples one after the other.
     pub(crate) fn run(&self, call: &Call, y: &mut [f32]) {
-        let Some(&(x, shape)) = call.inputs.first() else { return };
+        let Some(&(stored, shape)) = call.inputs.first() else { return };
+        let x = array(stored);
         let [d, h, w] = space(shape);
         match self {
             Self::Conv { conv, reads } => return conv.run(reads, call, [d, h, w], y),
@@ -128,7 +127,7 @@ impl Ready {
                 return linear.forward(Isa::best(), x, n, packed, &finish(bias, call), y);
             }
             Self::Affine { scale, shift } => {
-                begin(call, x, y);
+                begin(call, y);
                 y.par_chunks_mut(scale.len()).for_each(|y| {
                     for ((y, s), t) in y.iter_mut().zip(scale).zip(shift) {
                         *y = *y * s + t;
@@ -136,11 +135,11 @@ impl Ready {
                 });
             }
             Self::Relu => {
-                begin(call, x, y);
+                begin(call, y);
                 relu(y);
             }
             Self::PRelu(slope) => {
-                begin(call, x, y);
+                begin(call, y);
                 y.par_chunks_mut(slope.len()).for_each(|y| {
                     for (y, s) in y.iter_mut().zip(slope) {
                         *y = if *y < 0.0 { *y * s } else { *y };
@@ -148,8 +147,8 @@ impl Ready {
                 });
             }
             Self::Add { scale } => {
-                begin(call, x, y);
-                let second = call.inputs.get(1).map_or(&[][..], |i| i.0);
+                begin(call, y);
+                let second = call.inputs.get(1).map_or(&[][..], |i| array(i.0));
                 y.par_iter_mut().zip(second).for_each(|(y, b)| *y += scale * b);
             }
             Self::Concat => {
@@ -204,7 +203,7 @@ impl Conv {
     }
 
     /// The convolution of some maps (values, channels), to be computed where it is read.
-    fn pointwise<'a>(&'a self, maps: &'a [(&'a [f32], usize)], relu: bool) -> Pointwise<'a> {
+    fn pointwise<'a>(&'a self, maps: &'a [(Stored<'a>, usize)], relu: bool) -> Pointwise<'a> {
         let finish = Finish { bias: Some(&self.bias), residual: None, act: act(relu) };
         Pointwise { conv: &self.conv, maps, weights: &self.packed, finish }
     }
@@ -213,13 +212,13 @@ impl Conv {
     fn run(&self, reads: &[Reading], call: &Call, [d, h, w]: [usize; 3], y: &mut [f32]) {
         let finish = finish(&self.bias, call);
         let xs = kernels::Shape { n: y.len() / self.out(d, h, w), d, h, w, c: self.conv.c_in };
-        let inputs: Vec<(&[f32], usize)> = call.inputs.iter().map(|(x, s)| (*x, s.channels())).collect();
+        let inputs: Vec<(Stored, usize)> = call.inputs.iter().map(|(x, s)| (*x, s.channels())).collect();
         let (mut maps, mut rest) = (Vec::with_capacity(reads.len()), &inputs[..]);
         for read in reads {
             let (own, behind) = rest.split_at(read.inputs());
             rest = behind;
             maps.push(match read {
-                Reading::Map => Map::Values(own[0].0, own[0].1),
+                Reading::Map => Map::Values(array(own[0].0), own[0].1),
                 Reading::Pointwise { conv, relu, .. } => Map::Pointwise(conv.pointwise(own, *relu)),
             });
         }
@@ -232,9 +231,17 @@ impl Conv {
     }
 }
 
+/// The values of an input, none where it lies in the place of the result.
+fn array(stored: Stored<'_>) -> &[f32] {
+    match stored {
+        Stored::Array(x) => x,
+        Stored::InPlace => &[],
+    }
+}
+
 /// Brings the first input of an elementwise step into its buffer, unless it is there.
-fn begin(call: &Call, x: &[f32], y: &mut [f32]) {
-    if !call.overwrites {
+fn begin(call: &Call, y: &mut [f32]) {
+    if let Some((Stored::Array(x), _)) = call.inputs.first() {
         y.copy_from_slice(x);
     }
 }
@@ -247,12 +254,12 @@ fn relu(y: &mut [f32]) {
 const BLOCK: usize = 1024;
 
 /// Puts the cells of `inputs` from `first` on side by side into `y`.
-fn concat(inputs: &[(&[f32], Shape)], first: usize, y: &mut [f32]) {
+fn concat(inputs: &[(Stored, Shape)], first: usize, y: &mut [f32]) {
     let total: usize = inputs.iter().map(|i| i.1.channels()).sum();
     let mut offset = 0;
     for (x, shape) in inputs {
         let c = shape.channels();
-        for (y, x) in y.chunks_mut(total).zip(x[first * c..].chunks(c)) {
+        for (y, x) in y.chunks_mut(total).zip(array(*x)[first * c..].chunks(c)) {
             y[offset..offset + c].copy_from_slice(x);
         }
         offset += c;

@@ -311,16 +311,16 @@ fn a_whole_lung_fits_a_gigabyte_and_tiles_fit_less() {
     assert!(small.tile[0] < tiling.tile[0] && small.tile[0] >= 8, "{small:?} {tiling:?}");
 }
 
-/// Its input, the longest branch's last map, another branch's and what is being computed: the fewest that an
-/// Inception-ResNet block can do with, one layer after the other.
+/// Its input, the longest branch's last map and another branch's, or what is being computed: the fewest that an
+/// Inception-ResNet block can do with, one 3 x 3 x 3 convolution after the other.
 #[test]
-fn the_detector_holds_four_maps_of_full_resolution_at_once() {
+fn the_detector_holds_three_maps_of_full_resolution_at_once() {
     let spec = specs::vnet_ir_rpn(&[8, 16, 32, 64], 4);
     let net = Executor::new(&spec, &Weights::init(&spec, 1).unwrap()).unwrap();
     let map = 64 * 64 * 64 * 8 * size_of::<f32>();
     let peak = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     let peak = peak.install(|| net.peak_bytes([1, 64, 64, 64]).unwrap());
-    assert!(peak > 4 * map && peak < 5 * map, "{peak} bytes, {map} a map");
+    assert!(peak > 3 * map && peak < 4 * map, "{peak} bytes, {map} a map");
 }
 
 #[test]

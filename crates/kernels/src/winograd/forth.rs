@@ -81,7 +81,8 @@ impl<const N: usize> Tiles<'_, N> {
         zeros.fill(0.0);
         let [top, bottom] = [0, N].map(|i| (row * TILE + i).saturating_sub(self.pad[0]).min(self.xs.h));
         let places = [top, bottom].map(|y| (slice * self.xs.h + y) * self.xs.w);
-        let values = self.x.read(places[0]..places[1], made);
+        // SAFETY: what wide kernels read is not stored in place.
+        let values = unsafe { self.x.read(places[0]..places[1], made) };
         let seen: [&[f32]; N] = std::array::from_fn(|i| {
             let y = (row * TILE + i).checked_sub(self.pad[0]).filter(|&y| y < self.xs.h);
             y.map_or(&*zeros, |y| &values[(y - top) * line..][..line])
