@@ -76,11 +76,10 @@ impl<'a> Source<'a> {
                 let channels: usize = maps.iter().map(|m| m.1).sum();
                 assert_eq!(channels, conv.c_in, "channels do not fit the convolution");
                 let stored = |&(map, c): &(Stored<'a>, usize)| {
-                    let values = match map {
-                        Stored::Array(x) => Values::Array(x),
-                        Stored::InPlace => {
-                            Values::Result(result.expect("only a 1 x 1 x 1 convolution reads in place"))
-                        }
+                    let values = match (map, result) {
+                        (Stored::Array(x), _) => Values::Array(x),
+                        (Stored::InPlace, Some(result)) => Values::Result(result),
+                        (Stored::InPlace, None) => panic!("only a 1 x 1 x 1 convolution reads in place"),
                     };
                     fit(values.len(), c);
                     (values, c)
@@ -125,11 +124,10 @@ impl<'a> Source<'a> {
         };
         let (count, c) = (places.len(), weights.columns);
         let room = &mut room[..count * c];
-        // SAFETY: the caller's promise.
-        let tap = |&(values, c): &(Values<'a>, usize)| Tap {
-            x: unsafe { values.slice(places.start * c, count * c) },
-            step: c,
-            run: c,
+        let tap = |&(values, c): &(Values<'a>, usize)| {
+            // SAFETY: the caller's promise.
+            let x = unsafe { values.slice(places.start * c, count * c) };
+            Tap { x, step: c, run: c }
         };
         let taps: Vec<Tap> = maps.iter().map(tap).collect();
         let to = Shared::new(room);
