@@ -9,6 +9,7 @@ taken. Outputs are compared on the way.
 
 import csv
 import datetime
+import itertools
 import os
 import pathlib
 import statistics
@@ -24,6 +25,7 @@ from workers import ENVIRONMENT, Worker, difference, prepare
 FORWARD = ["ours", "openvino", "torch", "torch-last", "onnxruntime"]
 TRAIN = ["ours", "torch-train", "torch-train-last"]
 WARM_UP = 1
+TOLERANCE = 1e-4
 
 
 def take_turns(case, folder, programs, record):
@@ -80,10 +82,10 @@ def machine():
 
 def folder_of_run():
     """A new folder under bench/runs."""
-    name = f"{datetime.date.today()}-{machine()}"
+    name = "-".join(filter(None, (str(datetime.date.today()), machine(), os.environ.get("NAME"))))
     runs = pathlib.Path(__file__).parent.parent / "runs"
-    taken = len(list(runs.glob(f"{name}*")))
-    folder = runs / (f"{name}-{taken + 1}" if taken else name)
+    names = (f"{name}-{i}" if i > 1 else name for i in itertools.count(1))
+    folder = next(runs / n for n in names if not (runs / n).exists())
     folder.mkdir(parents=True)
     return folder
 
@@ -115,7 +117,9 @@ def main(shipped, made, programs, scan, pleura, dicom):
     text = summary.text(rows, machine(), statistics.median(loads))
     (out / "summary.md").write_text(text)
     print(text)
+    far = [r for r in rows if r[2] == "difference from ours" and r[-1] > TOLERANCE]
+    return f"outputs differ by more than {TOLERANCE:g}: {far}" if far else 0
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    sys.exit(main(*sys.argv[1:]))

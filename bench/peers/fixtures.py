@@ -1,8 +1,8 @@
-"""Writes what crates/nets/tests/torch.rs expects: fixtures.py FOLDER OUT.json
+"""Writes what tests expect of PyTorch: fixtures.py FOLDER TWIN.json GRADIENTS.json
 
-FOLDER holds the models of `cargo run -p pleura-nets --example formula_model -- FOLDER`. Outputs are
-PyTorch's in double precision. Inputs come from the formula of crates/nets/tests/common, so that nothing
-but the outputs need be kept.
+FOLDER holds the models of `cargo run -p pleura-nets --example formula_model -- FOLDER`. Outputs, for
+crates/nets/tests/torch.rs, and gradients, for crates/nets-burn/tests/pytorch.rs, are PyTorch's in double
+precision. Inputs come from the formula of crates/nets/tests/common, so that nothing else need be kept.
 """
 
 import json
@@ -24,6 +24,18 @@ SIZES = {
     "every-op": [(1, 4, 4, 5), (2, 5, 9, 7)],
 }
 
+# Training: large enough for batch normalisation to see some values of each channel at the deepest level.
+STEPS = {
+    "detector": (2, 16, 24, 16),
+    "detector-shallow": (1, 8, 12, 20),
+    "detector-deep": (2, 32, 32, 48),
+    "resnet": (4, 1, 33, 47),
+    "resnet-slab": (3, 5, 35, 29),
+    "location": (5, 1, 32, 32),
+    "location-slab": (3, 3, 24, 37),
+    "every-op": (3, 5, 9, 7),
+}
+
 
 def unit(stream, n):
     """`n` numbers in 0..1 of a stream: the mixer of crates/nets/tests/common, in 32 bits."""
@@ -34,12 +46,31 @@ def unit(stream, n):
     return ((h ^ (h >> np.uint64(16))).astype(np.float64) / 2**32).astype(np.float32)
 
 
-def expected(net, size):
-    """Size and outputs, channels last, of one run."""
+def run(net, size):
+    """Outputs of one run."""
     f = unit(2000, size[0] * net.features) if net.features else None
     inputs = net.shaped(unit(1000, int(np.prod(size)) * net.channels), f, size)
+    return net(*(i.double() for i in inputs))
+
+
+def gradients(net, size):
+    """Of half the mean square of each output, summed: for each tensor its length and its product with numbers of
+    stream 3000, less a half."""
+    loss = sum(0.5 * value.square().mean() for value in run(net.train(), size))
+    loss.backward()
+    tensors = {}
+    for layer in net.layers:
+        for name, tensor in layer.named_parameters():
+            gradient = tensor.grad.flatten()
+            along = torch.from_numpy(unit(3000, gradient.numel())).double() - 0.5
+            tensors[f"{layer.op['name']}.{name}"] = [float(f"{v:.9g}") for v in (gradient.norm(), gradient @ along)]
+    return {"size": size, "loss": float(f"{loss.item():.9g}"), "tensors": tensors}
+
+
+def expected(net, size):
+    """Size and outputs, channels last, of one run."""
     outputs = {}
-    for name, value in zip(net.outputs, net(*(i.double() for i in inputs))):
+    for name, value in zip(net.outputs, run(net, size)):
         value = value.movedim(1, -1) if value.dim() > 2 else value
         if value.dim() == 4:
             value = value.unsqueeze(1)
@@ -47,15 +78,17 @@ def expected(net, size):
     return {"size": size, "outputs": outputs}
 
 
-def main(folder, out):
-    cases = {}
-    for name, sizes in SIZES.items():
-        net = load(f"{folder}/{name}.safetensors").double()
-        cases[name] = [expected(net, size) for size in sizes]
+def write(cases, out):
     text = json.dumps(cases, separators=(",", ":"))
     pathlib.Path(out).write_text(text.replace("},", "},\n") + "\n")
 
 
-if __name__ == "__main__":
+def main(folder, twin, steps):
+    twins = {name: load(f"{folder}/{name}.safetensors").double() for name in SIZES}
     with torch.no_grad():
-        main(*sys.argv[1:])
+        write({name: [expected(twins[name], size) for size in sizes] for name, sizes in SIZES.items()}, twin)
+    write({name: gradients(twins[name], size) for name, size in STEPS.items()}, steps)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -3,15 +3,17 @@
 #
 #   bench/peers/run.sh [bench] [SCAN]    times everything; raw CSV and summary.md into bench/runs/
 #   bench/peers/run.sh check [SCAN]      compares outputs only: odd sizes of every network
-#   bench/peers/run.sh fixtures          PyTorch's outputs for the tests of crates/nets
+#   bench/peers/run.sh fixtures          PyTorch's outputs and gradients for the tests of crates/nets and nets-burn
 #
 # SCAN is a CT, anything that `pleura convert` reads; without it a phantom is used. Environment:
 # VENV (where the Python packages go; bench/peers/.venv), THREADS (2), ROUNDS (a factor of the rounds, 1),
-# ONLY (part of the name of the work to time), NOTE (a line for the summary, such as what else the machine did).
+# ONLY (part of the name of the work to time), NAME (what the folder's name ends with), NOTE (a line for the summary,
+# such as what else the machine did).
 set -eu
-cd "$(dirname "$0")/../.."
 what=bench
 case "${1:-}" in bench | check | fixtures) what=$1; shift ;; esac
+[ $# -eq 0 ] || set -- "$(realpath "$1")"
+cd "$(dirname "$0")/../.."
 venv=${VENV:-bench/peers/.venv}
 if ! "$venv/bin/python" -c 'import torch, onnx, onnxruntime, openvino, safetensors' 2>/dev/null; then
   python3 -m venv "$venv"
@@ -25,13 +27,16 @@ cargo build --quiet --release --locked -p pleura-nets --example formula_model --
 mkdir "$work/made"
 "$programs/formula_model" "$work/made"
 if [ $what = fixtures ]; then
-  "$venv/bin/python" bench/peers/fixtures.py "$work/made" crates/nets/tests/fixtures/twin.json
+  "$venv/bin/python" bench/peers/fixtures.py "$work/made" crates/nets/tests/fixtures/twin.json \
+    crates/nets-burn/tests/gradients.json
   exit
 fi
 cargo build --quiet --release --locked -p pleura
 pleura=$target/release/pleura
 "$pleura" phantom --class covid-19 --seed 7 --out "$work/phantom" >&2
 "$pleura" convert "${1:-$work/phantom/ct}" "$work/scan.nii.gz" >&2
+if [ $# -gt 0 ]; then INPUT="a CT"; else INPUT="a phantom (covid-19, seed 7)"; fi
+export INPUT
 if [ $what = check ]; then
   "$venv/bin/python" bench/peers/check.py models "$work/made" "$programs" "$work/scan.nii.gz"
   exit

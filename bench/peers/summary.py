@@ -2,7 +2,9 @@
 
 import datetime
 import os
+import platform
 import statistics
+import subprocess
 from importlib.metadata import version
 
 from cases import LUNG
@@ -75,6 +77,19 @@ def table(runs, quantity, scale, shown, digits):
         ) + " |"
 
 
+def processor():
+    """Its name, as Linux tells it."""
+    lines = open("/proc/cpuinfo", encoding="utf-8").read().splitlines()
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+def commit():
+    """The commit that is measured, and whether files differ from it."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    return done.stdout.strip() or "unknown"
+
+
 def text(rows, machine, load):
     """The whole page."""
     runs = Runs(rows)
@@ -86,9 +101,13 @@ def text(rows, machine, load):
         f"# The networks beside the other frameworks, {datetime.date.today()}, {machine}",
         f"`bench/peers/run.sh`; {os.environ.get('THREADS', '2')} threads, 32 bits; {packages}. "
         f"Load average (median over the run): {load:.1f}. {note}".strip(),
+        f"Processor: {processor()}. Python {platform.python_version()}. Commit: {commit()}. Volumes and patches are of "
+        f"{os.environ.get('INPUT', 'a scan that is not named')}.",
         "Engines take turns, run by run. A ratio is ours by theirs, the median over the rounds of both in the "
         "same round; `torch-last` is PyTorch in its channels-last format. Threads that spin while they "
-        "wait lose more to other load than ours do: quote ratios of a quiet machine only.",
+        "wait lose more to other load than ours do: quote ratios of a quiet machine only. Ours runs with the "
+        "binary's allocator, mimalloc, which asks for large pages; theirs ask for them when GLIBC_TUNABLES="
+        "glibc.malloc.hugetlb=1 is set for all.",
         "## Goals\n",
         "\n".join(goals(runs)),
         "Kernels alone: `cargo run --release -p pleura-kernels --example throughput`.",

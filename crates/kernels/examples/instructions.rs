@@ -1,7 +1,7 @@
 //! One call of each kernel on one thread, to be counted: `instructions portable|avx2`.
 //! `bench/kernels/instructions.sh` runs this under callgrind, which counts by function.
 
-use pleura_kernels::{Act, Conv, Finish, Isa, MaxPool, Shape, UpConv};
+use pleura_kernels::{Act, Conv, Finish, Isa, Map, MaxPool, Pointwise, Shape, Stored, UpConv};
 use std::error::Error;
 
 /// Makes a function of its own of each piece of work, so that a profile names it.
@@ -21,6 +21,7 @@ macro_rules! kernels {
 kernels! {
     conv_3x3x3_1_to_8: |isa| forward(isa, CUBE, map([1, 24, 24, 24], 1), 8);
     conv_3x3x3_8: |isa| forward(isa, CUBE, map([1, 24, 24, 24], 8), 8);
+    conv_3x3x3_8_of_1x1x1: |isa| forward_of_pointwise(isa, map([1, 24, 24, 24], 8), 8);
     conv_3x3x3_32: |isa| forward(isa, CUBE, map([1, 16, 16, 16], 32), 32);
     conv_1x1x1_24_to_8: |isa| forward(isa, POINT, map([1, 16, 16, 16], 24), 8);
     conv_2x2x2_stride_2: |isa| forward(isa, HALVING, map([1, 16, 16, 16], 16), 32);
@@ -59,6 +60,25 @@ fn forward(isa: Isa, window: Window, xs: Shape, c_out: usize) {
     let packed = conv.pack(&weights(conv));
     let finish = Finish { bias: Some(&bias), residual: None, act: Act::Relu };
     conv.forward(isa, &x, xs, &packed, &finish, &mut y);
+}
+
+/// A convolution that computes what it reads.
+fn forward_of_pointwise(isa: Isa, xs: Shape, c: usize) {
+    let (maker, reader) = (conv(POINT, xs, c), conv(CUBE, map([xs.n, xs.d, xs.h, xs.w], c), c));
+    let (x, bias, mut y) = (vec![0.5; xs.len()], vec![0.1; c], vec![0.0; reader.output(xs).len()]);
+    let (maps, finish) =
+        ([(Stored::Array(&x), xs.c)], Finish { bias: Some(&bias), residual: None, act: Act::Relu });
+    let weights_of_maker = maker.pack(&weights(maker));
+    let made = Pointwise { conv: &maker, maps: &maps, weights: &weights_of_maker, finish };
+    let packed = reader.pack(&weights(reader));
+    reader.forward_of(
+        isa,
+        &[Map::Pointwise(made)],
+        map([xs.n, xs.d, xs.h, xs.w], c),
+        &packed,
+        &finish,
+        &mut y,
+    );
 }
 
 fn up(isa: Isa, xs: Shape, c_out: usize) {

@@ -4,11 +4,13 @@
 //! Operations are counted as those of direct convolution, so Winograd's method can pass the peak. Each
 //! round times the peak of the instruction set and then each kernel; the shares printed are medians of
 //! the rounds' own. Time is that of the processor, all threads together, divided by their number: what
-//! other programs take of the machine falls out, but not what they take of caches and memory.
+//! other programs take of the machine falls out, but not what they take of caches and memory. Threads that
+//! wait for others fall out, too; they count in `share_by_wall`, by the time that passes.
 
 use pleura_kernels::{Conv, Finish, Isa, Shape};
 use rayon::prelude::*;
 use std::hint::black_box;
+use std::time::Instant;
 
 /// The binary's allocator: it asks for large pages.
 #[global_allocator]
@@ -39,10 +41,11 @@ fn clock() -> f64 {
     START.get_or_init(std::time::Instant::now).elapsed().as_secs_f64()
 }
 
-fn seconds(work: impl FnOnce()) -> f64 {
-    let start = clock();
+/// Seconds of the processor, and those that pass.
+fn seconds(work: impl FnOnce()) -> [f64; 2] {
+    let (start, wall) = (clock(), Instant::now());
     work();
-    clock() - start
+    [clock() - start, wall.elapsed().as_secs_f64()]
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -50,12 +53,12 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// GFLOP/s of multiply-adds on registers alone, all threads together.
-fn peak(isa: Isa) -> f64 {
+/// GFLOP/s of multiply-adds on registers alone, all threads together, by either time.
+fn peak(isa: Isa) -> [f64; 2] {
     const STEPS: usize = 2_000_000;
     let threads = rayon::current_num_threads();
     let floats = match isa {
-        Isa::Portable => return f64::NAN,
+        Isa::Portable => return [f64::NAN; 2],
         Isa::Avx2 => 8,
         Isa::Avx512 => 16,
     };
@@ -71,7 +74,7 @@ fn peak(isa: Isa) -> f64 {
             }
         });
     };
-    (threads * STEPS * 12 * 2 * floats) as f64 / seconds(work) / 1e9
+    seconds(work).map(|s| (threads * STEPS * 12 * 2 * floats) as f64 / s / 1e9)
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -114,7 +117,9 @@ mod x86 {
 fn main() {
     let rounds = std::env::args().nth(1).and_then(|a| a.parse().ok()).unwrap_or(5);
     eprintln!("{} threads", rayon::current_num_threads());
-    println!("set,channels_in,channels_out,depth,height,width,method,pass,peak_gflops,gflops,share_of_peak");
+    println!(
+        "set,channels_in,channels_out,depth,height,width,method,pass,peak_gflops,gflops,share_of_peak,share_by_wall"
+    );
     let sizes = [(1, 8, 96), (8, 8, 96), (16, 16, 96), (32, 32, 48), (64, 64, 24), (128, 128, 12)];
     for isa in Isa::available() {
         for (c_in, c_out, edge) in sizes {
@@ -136,7 +141,7 @@ fn time(isa: Isa, conv: Conv, xs: Shape, rounds: usize) {
     let (mut y, mut gx, mut gw) = (vec![0.0; conv.output(xs).len()], x.clone(), w.clone());
     let packed = conv.pack(&w);
     let mut rates = [const { Vec::new() }; 3];
-    let mut shares = [const { Vec::new() }; 3];
+    let (mut shares, mut by_wall) = ([const { Vec::new() }; 3], [const { Vec::new() }; 3]);
     let mut peaks = Vec::new();
     for round in 0..=rounds {
         let runs: [&mut dyn FnMut(); 3] = [
@@ -146,21 +151,22 @@ fn time(isa: Isa, conv: Conv, xs: Shape, rounds: usize) {
         ];
         for (i, run) in runs.into_iter().enumerate() {
             let peak = peak(isa);
-            let rate = conv.flops(xs) / seconds(run) / 1e9;
+            let rate = seconds(run).map(|s| conv.flops(xs) / s / 1e9);
             // The first round packs weights and fetches memory.
             if round > 0 {
-                peaks.push(peak);
-                rates[i].push(rate);
-                shares[i].push(rate / peak);
+                peaks.push(peak[0]);
+                rates[i].push(rate[0]);
+                shares[i].push(rate[0] / peak[0]);
+                by_wall[i].push(rate[1] / peak[1]);
             }
         }
     }
     let peak = median(peaks);
     for (i, pass) in ["forward", "input gradient", "weight gradient"].into_iter().enumerate() {
-        let method = if i < 2 { format!("{:?}", conv.method(xs)) } else { "Direct".into() };
-        let (rate, share) = (median(rates[i].clone()), median(shares[i].clone()));
+        let method = conv.method(xs);
+        let [rate, share, wall] = [&rates[i], &shares[i], &by_wall[i]].map(|v| median(v.clone()));
         println!(
-            "{isa:?},{},{},{},{},{},{method},{pass},{peak:.0},{rate:.0},{share:.2}",
+            "{isa:?},{},{},{},{},{},{method:?},{pass},{peak:.0},{rate:.0},{share:.2},{wall:.2}",
             conv.c_in, conv.c_out, xs.d, xs.h, xs.w
         );
     }

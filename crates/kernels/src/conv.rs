@@ -92,21 +92,21 @@ impl Conv {
         if winograd::pays(self, xs) { Method::Winograd } else { Method::Direct }
     }
 
-    /// What [`Conv::forward`] takes at most, beside operands and weights, on some threads, and what these keep.
+    /// What [`Conv::forward_of`] takes at most, beside operands and weights, on some threads, and what these keep.
     /// `pointwise` are the channels of what it reads that are computed there ([`Map::Pointwise`]).
     pub fn room(&self, xs: Shape, threads: usize, pointwise: usize) -> Room {
+        let (ys, computed) = (self.output(xs), pointwise > 0);
         match self.method(xs) {
+            _ if ys.is_empty() => Room::default(),
             Method::Winograd => {
-                let room = winograd::room(self, xs, threads);
-                Room { rows: room.rows + threads * winograd::seen_rows(xs) * pointwise, ..room }
+                let pointwise = threads * winograd::seen_rows(xs) * pointwise;
+                Room { pointwise, ..winograd::room(self, xs, threads) }
             }
-            _ if self.output(xs).is_empty() => Room::default(),
             Method::Direct if self.is_pointwise() => {
-                Room { rows: threads * PLACES * pointwise, ..Room::default() }
+                let pointwise = threads * PLACES.min(ys.places()) * pointwise;
+                Room { pointwise, ..Room::default() }
             }
-            Method::Direct => {
-                Room { rows: direct::room(self, xs, threads) + xs.places() * pointwise, ..Room::default() }
-            }
+            Method::Direct => Room { rows: direct::room(self, xs, threads, computed), ..Room::default() },
         }
     }
 
@@ -177,11 +177,7 @@ impl Conv {
         let [map] = &maps[..] else { panic!("only 1 x 1 x 1 convolutions join maps") };
         match self.method(xs) {
             Method::Winograd => winograd::convolve(isa, self, map, xs, weights, y, &end),
-            Method::Direct => Kept::Pointwise.lend(map.room(xs.places()), |room| {
-                // SAFETY: what wide kernels read is not stored in place.
-                let x = unsafe { map.read_all(room) };
-                slide(isa, self, x, xs, weights, y, &end);
-            }),
+            Method::Direct => slide(isa, self, map, xs, weights, y, &end),
         }
     }
 

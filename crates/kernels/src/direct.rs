@@ -12,9 +12,8 @@ use rayon::prelude::*;
 
 /// Slides the kernel over the input. A job is some rows of one slice of the result: it copies the
 /// input rows that they see between zeros, where there is padding, and reads them in place elsewhere.
-pub(crate) fn slide(isa: Isa, conv: &Conv, x: &[f32], xs: Shape, weights: &Panels, y: Shared, end: &Ending) {
+pub(crate) fn slide(isa: Isa, conv: &Conv, x: &Source, xs: Shape, weights: &Panels, y: Shared, end: &Ending) {
     let ys = conv.output(xs);
-    assert_eq!(x.len(), xs.len(), "values do not fit their shape");
     assert_eq!(
         (weights.rows, weights.columns),
         (conv.taps() * xs.c, ys.c),
@@ -44,12 +43,10 @@ pub(crate) fn slide(isa: Isa, conv: &Conv, x: &[f32], xs: Shape, weights: &Panel
 }
 
 /// Floats that [`slide`] takes at most, beside its operands, on some threads.
-pub(crate) fn room(conv: &Conv, xs: Shape, threads: usize) -> usize {
-    let job = Slide::new(conv, &[], xs, conv.output(xs));
-    match conv.pad {
-        [0, 0, 0] => 0,
-        _ => threads * conv.kernel[0] * job.height(job.rows) * job.wide,
-    }
+pub(crate) fn room(conv: &Conv, xs: Shape, threads: usize, computed: bool) -> usize {
+    let none = Source::Values(&[], xs.c);
+    let job = Slide::new(conv, &none, xs, conv.output(xs));
+    if computed { threads * job.copied() } else { threads * job.room() }
 }
 
 /// A 1 x 1 x 1 convolution of maps side by side along channels.
@@ -57,13 +54,14 @@ pub(crate) fn points(isa: Isa, maps: &[Source], weights: &Panels, ys: Shape, y: 
     let places = ys.places();
     let channels: usize = maps.iter().map(Source::channels).sum();
     assert_eq!((weights.rows, weights.columns), (channels, ys.c), "weights packed for another layer");
-    let room: usize = maps.iter().map(|m| m.room(PLACES)).sum();
+    let each = PLACES.min(places);
+    let room: usize = maps.iter().map(|m| m.room(each)).sum();
     (0..places.div_ceil(PLACES)).into_par_iter().for_each(|job| {
         let seen = job * PLACES..places.min((job + 1) * PLACES);
         Kept::Pointwise.lend(room, |mut rest| {
             let mut taps = Vec::with_capacity(maps.len());
             for map in maps {
-                let (room, behind) = rest.split_at_mut(map.room(PLACES));
+                let (room, behind) = rest.split_at_mut(map.room(each));
                 rest = behind;
                 let c = map.channels();
                 // SAFETY: jobs have places of their own, which this one writes later.

@@ -81,8 +81,8 @@ pub(crate) struct Shared<'a> {
     values: PhantomData<&'a mut [f32]>,
 }
 
-// SAFETY: the pointer is written only through `Shared::results` and `Shared::slice`, whose callers
-// promise that no two threads touch the same place.
+// SAFETY: the pointer is read and written only through `Shared::results`, `Shared::slice` and
+// `Shared::values`, whose callers promise that no two threads touch the same place.
 unsafe impl Send for Shared<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for Shared<'_> {}
@@ -121,6 +121,16 @@ impl<'a> Shared<'a> {
                 }
             }
         }
+    }
+
+    /// The values `at..at + len`, to be read.
+    ///
+    /// # Safety
+    /// While the slice lives, nothing writes its places.
+    pub unsafe fn values(self, at: usize, len: usize) -> &'a [f32] {
+        assert!(at.checked_add(len).is_some_and(|end| end <= self.len));
+        // SAFETY: within the length of the slice that this was made of; read alone by the caller's promise.
+        unsafe { std::slice::from_raw_parts(self.to.add(at), len) }
     }
 
     /// The values `at..at + len`.
@@ -195,10 +205,9 @@ impl Store for Results<'_> {
         // SAFETY: the caller's promise, and as `put`: positions of eight channels that lie side by side are
         // sixteen values.
         unsafe {
-            let to = self.y.to.add(self.at + position * 8);
             if side_by_side && self.ending.is_plain_relu() {
                 // By far the most frequent: decided once for all of them.
-                let bias = V::load(self.ending.bias.as_ptr());
+                let (to, bias) = (self.y.to.add(self.at + position * 8), V::load(self.ending.bias.as_ptr()));
                 for (i, sums) in sums.iter().enumerate() {
                     sums.add(bias).max(V::splat(0.0)).store(to.add(i * V::LANES));
                 }

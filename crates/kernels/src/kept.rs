@@ -64,6 +64,7 @@ pub struct Room {
     pub(crate) points: usize,
     pub(crate) rows: usize,
     pub(crate) products: usize,
+    pub(crate) pointwise: usize,
 }
 
 impl Room {
@@ -73,12 +74,13 @@ impl Room {
             points: self.points.max(other.points),
             rows: self.rows.max(other.rows),
             products: self.products.max(other.products),
+            pointwise: self.pointwise.max(other.pointwise),
         }
     }
 
     /// Bytes of all kinds together.
     pub fn bytes(self) -> usize {
-        (self.points + self.rows + self.products) * size_of::<f32>()
+        (self.points + self.rows + self.products + self.pointwise) * size_of::<f32>()
     }
 }
 
@@ -123,7 +125,7 @@ impl Drop for Lent {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Conv, Finish, Isa, Shape};
+    use crate::{Conv, Finish, Isa, Map, Pointwise, Shape, Stored};
 
     #[test]
     fn a_buffer_comes_back_and_is_not_lent_twice_at_a_time() {
@@ -162,10 +164,18 @@ mod tests {
             let conv = Conv { c_in: 8, c_out: 12, kernel: [3; 3], stride: [stride; 3], pad: [1; 3] };
             let values = |n: usize| (0..n).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect::<Vec<_>>();
             let (v, w, g) = (values(x.len()), values(12 * 8 * 27), values(conv.output(x).len()));
+            let point = Conv { c_out: 8, kernel: [1; 3], stride: [1; 3], pad: [0; 3], ..conv };
             let run = |value: f32| {
                 rayon::broadcast(|_| fill(value));
-                let mut out = [g.clone(), v.clone(), w.clone()];
+                let mut out = [g.clone(), v.clone(), w.clone(), g.clone()];
                 conv.forward(Isa::best(), &v, x, &conv.pack(&w), &Finish::default(), &mut out[0]);
+                rayon::broadcast(|_| fill(value));
+                let maps = [(Stored::Array(&v), 8)];
+                let weights = point.pack(&w[..64]);
+                let made =
+                    Pointwise { conv: &point, maps: &maps, weights: &weights, finish: Finish::default() };
+                let maps = [Map::Pointwise(made)];
+                conv.forward_of(Isa::best(), &maps, x, &conv.pack(&w), &Finish::default(), &mut out[3]);
                 fill(value);
                 conv.input_gradient(Isa::best(), &g, x, &w, &mut out[1]);
                 fill(value);

@@ -1,12 +1,11 @@
-//! What a convolution reads: maps that are there, and results of 1 x 1 x 1 convolutions that are computed where
-//! they are read, a few places at a time, and never stored as a whole.
+//! What a convolution reads: maps that are stored, and results of 1 x 1 x 1 convolutions that are computed where
+//! they are read, some rows or some hundred places at a time.
 
 use crate::finish::{Ending, Finish, Shared};
 use crate::isa::Isa;
 use crate::panels::Panels;
 use crate::tile::{Tap, multiply};
 use crate::{Conv, Packed, Shape};
-use rayon::prelude::*;
 use std::ops::Range;
 
 /// A map that a convolution reads.
@@ -24,8 +23,8 @@ pub enum Map<'a> {
 pub enum Stored<'a> {
     /// In an array.
     Array(&'a [f32]),
-    /// Where the result of the convolution that reads this one is to be. That has as many channels, and is
-    /// 1 x 1 x 1, too.
+    /// Where the result is to be of the convolution that reads what this map is made into. That convolution is 1 x 1 x 1
+    /// as well, and its result has as many channels as this map.
     InPlace,
 }
 
@@ -139,24 +138,16 @@ impl<'a> Source<'a> {
         room
     }
 
-    /// All values, on all threads; `room` is for all places.
-    ///
-    /// # Safety
-    /// As [`Source::read`].
-    pub unsafe fn read_all<'b>(&self, room: &'b mut [f32]) -> &'b [f32]
-    where
-        'a: 'b,
-    {
-        let c = match self {
-            Self::Values(x, _) => return x,
-            Self::Pointwise { weights, .. } => weights.columns,
-        };
-        room.par_chunks_mut(PLACES * c).enumerate().for_each(|(i, room)| {
-            let first = i * PLACES;
-            // SAFETY: the caller's promise.
-            unsafe { self.read(first..first + room.len() / c, room) };
-        });
-        room
+    /// Puts the values of some places into `to`. Panics where a map is stored in place.
+    pub fn put(&self, places: Range<usize>, to: &mut [f32]) {
+        match self {
+            Self::Values(x, c) => to.copy_from_slice(&x[places.start * c..places.end * c]),
+            Self::Pointwise { maps, .. } => {
+                assert!(maps.iter().all(|(values, _)| matches!(values, Values::Array(_))));
+                // SAFETY: nothing is stored in place.
+                unsafe { self.read(places, to) };
+            }
+        }
     }
 }
 
@@ -176,7 +167,7 @@ impl<'a> Values<'a> {
         match self {
             Self::Array(x) => &x[at..at + len],
             // SAFETY: the caller's promise.
-            Self::Result(y) => unsafe { y.slice(at, len) },
+            Self::Result(y) => unsafe { y.values(at, len) },
         }
     }
 }

@@ -29,10 +29,11 @@ pub(crate) trait Store {
     /// The processor has the vector's instruction set; position and lanes are within what
     /// [`Store::check`] let pass.
     unsafe fn put<V: Vector>(&self, position: usize, lane: usize, sum: V);
-    /// Takes the sums of positions of eight lanes, two in the halves of each vector of sixteen.
+    /// Takes the sums of neighbouring positions from `position` on, two in the halves of each vector.
     ///
     /// # Safety
-    /// As [`Store::put`] for all of them.
+    /// As [`Store::put`] for all of them; the vectors have sixteen lanes, and [`Store::check`] let a width of eight
+    /// pass.
     unsafe fn put_twos<V: Vector>(&self, position: usize, sums: &[V]);
 }
 

@@ -141,7 +141,8 @@ impl Layer<'_> {
     /// rows once.
     fn parts(&self, isa: Isa, len: usize) -> Vec<Vec<f32>> {
         let ys = self.ys;
-        let slide = Slide::new(self.conv, self.x, self.xs, ys);
+        let x = Source::Values(self.x, self.xs.c);
+        let slide = Slide::new(self.conv, &x, self.xs, ys);
         let chunks = ys.h.div_ceil(slide.rows);
         let jobs = ys.n * ys.d * chunks;
         let each = jobs.div_ceil(PARTS);

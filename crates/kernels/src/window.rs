@@ -1,6 +1,7 @@
 //! What a kernel sees of its input, copied between zeros where there is padding.
 
 use crate::kept::Kept;
+use crate::map::Source;
 use crate::{Conv, Shape};
 
 /// Floats of padded input that a job holds: a share of the second-level cache.
@@ -9,7 +10,7 @@ const NEAR: usize = 1 << 15;
 /// A convolution's input, seen through its kernel a few rows of the result at a time.
 pub(crate) struct Slide<'a> {
     conv: &'a Conv,
-    x: &'a [f32],
+    x: &'a Source<'a>,
     xs: Shape,
     ys: Shape,
     /// Floats of a row that is seen, padding included.
@@ -28,7 +29,7 @@ pub(crate) struct Window<'a> {
 }
 
 impl<'a> Slide<'a> {
-    pub fn new(conv: &'a Conv, x: &'a [f32], xs: Shape, ys: Shape) -> Self {
+    pub fn new(conv: &'a Conv, x: &'a Source<'a>, xs: Shape, ys: Shape) -> Self {
         let (kernel, stride) = (conv.kernel, conv.stride);
         let wide = ((ys.w - 1) * stride[2] + kernel[2]) * xs.c;
         let fit = (NEAR / (wide * kernel[0]).max(1)).saturating_sub(kernel[1]) / stride[1] + 1;
@@ -42,6 +43,27 @@ impl<'a> Slide<'a> {
         (rows - 1) * self.conv.stride[1] + self.conv.kernel[1]
     }
 
+    /// Whether what is seen is read where it lies.
+    fn reads_in_place(&self) -> Option<&'a [f32]> {
+        match self.x {
+            Source::Values(x, _) if self.conv.pad == [0; 3] => Some(x),
+            _ => None,
+        }
+    }
+
+    /// Floats of [`Kept::Rows`] that a job takes.
+    pub fn room(&self) -> usize {
+        match self.reads_in_place() {
+            Some(_) => 0,
+            None => self.copied(),
+        }
+    }
+
+    /// The same where nothing is read where it lies.
+    pub fn copied(&self) -> usize {
+        self.conv.kernel[0] * self.height(self.rows) * self.wide
+    }
+
     /// Lends `work` what the `rows` of a slice of the result see.
     pub fn window<R>(
         &self,
@@ -53,9 +75,9 @@ impl<'a> Slide<'a> {
         let (n, d) = (slice / self.ys.d, slice % self.ys.d);
         let [z, y] = [d * conv.stride[0], rows.start * conv.stride[1]];
         let line = xs.w * xs.c;
-        if conv.pad == [0; 3] {
+        if let Some(x) = self.reads_in_place() {
             let start = ((n * xs.d + z) * xs.h + y) * line;
-            return work(&Window { x: self.x, start, slice: xs.h * line, row: line });
+            return work(&Window { x, start, slice: xs.h * line, row: line });
         }
         let height = self.height(rows.len());
         let left = (conv.pad[2] * xs.c).min(self.wide);
@@ -66,9 +88,9 @@ impl<'a> Slide<'a> {
                 let (mut begin, mut end) = (0, 0);
                 if let (Some(z), Some(y)) = (from_slice, from_row) {
                     let count = line.min(self.wide - left);
-                    let from = ((n * xs.d + z) * xs.h + y) * line;
+                    let from = ((n * xs.d + z) * xs.h + y) * xs.w;
                     (begin, end) = (left, left + count);
-                    to[begin..end].copy_from_slice(&self.x[from..from + count]);
+                    self.x.put(from..from + count / xs.c, &mut to[begin..end]);
                 }
                 to[..begin].fill(0.0);
                 to[end..].fill(0.0);

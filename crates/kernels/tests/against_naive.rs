@@ -86,6 +86,9 @@ fn check(conv: Conv, xs: Shape, seed: u64) {
         conv.forward(isa, &x, xs, &packed, &finish, &mut y);
         let prelu = |v: f64, s: f32| if v < 0.0 { v * f64::from(s) } else { v };
         close(&y, &(0..y.len()).map(|i| prelu(with_bias(i), slope[i % conv.c_out])).collect::<Vec<_>>());
+        let finish = Finish { residual: Some((Residual::Array(&r), 0.25)), ..finish };
+        conv.forward(isa, &x, xs, &packed, &finish, &mut y);
+        close(&y, &(0..y.len()).map(|i| prelu(residual(i), slope[i % conv.c_out])).collect::<Vec<_>>());
 
         let mut got = vec![f32::NAN; xs.len()];
         conv.input_gradient(isa, &gy, xs, &w, &mut got);
@@ -232,41 +235,53 @@ fn doubling_an_axis_by_hand() {
     }
 }
 
-#[test]
-fn up_convolution_is_the_transpose_of_a_stride_2_convolution() {
-    let isa = Isa::best();
-    let (up, xs) = (UpConv { c_in: 9, c_out: 5 }, Shape { n: 2, d: 3, h: 2, w: 4, c: 9 });
+fn wide(v: &[f32]) -> Vec<f64> {
+    v.iter().map(|v| f64::from(*v)).collect()
+}
+
+/// An up-convolution is the transpose of a convolution of stride 2, which is checked by itself.
+fn check_up(isa: Isa, c_in: usize, c_out: usize) {
+    let (up, xs) = (UpConv { c_in, c_out }, Shape { n: 2, d: 3, h: 2, w: 4, c: c_in });
     let ys = up.output(xs);
-    let down = Conv { c_in: 5, c_out: 9, kernel: [2; 3], stride: [2; 3], pad: [0; 3] };
-    let (x, gy, w) = (values(xs.len(), 1), values(ys.len(), 2), values(9 * 5 * 8, 3));
-    let wide = |v: &[f32]| v.iter().map(|v| f64::from(*v)).collect::<Vec<_>>();
+    let down = Conv { c_in: c_out, c_out: c_in, kernel: [2; 3], stride: [2; 3], pad: [0; 3] };
+    let (x, gy, w) = (values(xs.len(), 1), values(ys.len(), 2), values(c_in * c_out * 8, 3));
 
     let (mut y, mut transposed) = (vec![f32::NAN; ys.len()], vec![f32::NAN; ys.len()]);
     up.forward(isa, &x, xs, &up.pack(&w), &Finish::default(), &mut y);
     down.input_gradient(isa, &x, ys, &w, &mut transposed);
     close(&y, &wide(&transposed));
-    let (bias, slope) = (values(5, 4), values(5, 5));
-    let finish = Finish { bias: Some(&bias), residual: None, act: Act::PRelu(&slope) };
-    up.forward(isa, &x, xs, &up.pack(&w), &finish, &mut y);
-    let finished = |(i, v): (usize, &f32)| {
-        let v = f64::from(*v) + f64::from(bias[i % 5]);
-        if v < 0.0 { v * f64::from(slope[i % 5]) } else { v }
-    };
-    close(&y, &transposed.iter().enumerate().map(finished).collect::<Vec<_>>());
+    let (bias, slope, r) = (values(c_out, 4), values(c_out, 5), values(ys.len(), 6));
+    for residual in [None, Some((Residual::Array(&r[..]), 0.25))] {
+        let finish = Finish { bias: Some(&bias), residual, act: Act::PRelu(&slope) };
+        up.forward(isa, &x, xs, &up.pack(&w), &finish, &mut y);
+        let finished = |(i, v): (usize, &f32)| {
+            let v = f64::from(*v) + f64::from(bias[i % c_out]);
+            let v = if residual.is_some() { f64::from(r[i]) + 0.25 * v } else { v };
+            if v < 0.0 { v * f64::from(slope[i % c_out]) } else { v }
+        };
+        close(&y, &transposed.iter().enumerate().map(finished).collect::<Vec<_>>());
+    }
 
     let (mut gx, mut forward) = (vec![f32::NAN; xs.len()], vec![f32::NAN; xs.len()]);
     up.input_gradient(isa, &gy, xs, &w, &mut gx);
     down.forward(isa, &gy, ys, &down.pack(&w), &Finish::default(), &mut forward);
     close(&gx, &wide(&forward));
 
-    let (mut gw, mut swapped, mut gb) = (vec![0.0; w.len()], vec![0.0; w.len()], vec![0.0; 5]);
+    let (mut gw, mut swapped, mut gb) = (vec![0.0; w.len()], vec![0.0; w.len()], vec![0.0; c_out]);
     up.weight_gradient(isa, &x, xs, &gy, &mut gw, Some(&mut gb));
     down.weight_gradient(isa, &gy, ys, &x, &mut swapped, None);
     close(&gw, &wide(&swapped));
-    close(
-        &gb,
-        &(0..5).map(|c| gy.iter().skip(c).step_by(5).map(|v| f64::from(*v)).sum()).collect::<Vec<_>>(),
-    );
+    let sum = |c: usize| gy.iter().skip(c).step_by(c_out).map(|v| f64::from(*v)).sum();
+    close(&gb, &(0..c_out).map(sum).collect::<Vec<_>>());
+}
+
+#[test]
+fn up_convolution_is_the_transpose_of_a_stride_2_convolution() {
+    for isa in Isa::available() {
+        for (c_in, c_out) in [(9, 5), (32, 8), (16, 33), (1, 24)] {
+            check_up(isa, c_in, c_out);
+        }
+    }
 }
 
 #[test]

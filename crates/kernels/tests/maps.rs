@@ -27,8 +27,8 @@ fn check(reader: Conv, [n, d, h, w]: [usize; 4], parts: [usize; 2], method: Meth
     let (own_bias, len) = (values(reader.c_out, 8), reader.output(xs).len());
     let residual = values(len, 9);
     for isa in Isa::available() {
-        for act in [Act::Relu, Act::PRelu(&slope)] {
-            let finish = Finish { bias: Some(&bias), residual: None, act };
+        for (bias, act) in [(Some(&bias[..]), Act::Relu), (None, Act::PRelu(&slope)), (None, Act::None)] {
+            let finish = Finish { bias, residual: None, act };
             let mut stored = vec![f32::NAN; places * maker.c_out];
             let parts = maps.map(|(x, c)| Map::Values(x, c));
             let maps = maps.map(|(x, c)| (Stored::Array(x), c));
@@ -126,7 +126,7 @@ fn a_wider_kernel_does_not_read_where_it_writes() {
 #[test]
 fn what_lies_where_the_result_is_to_be_is_read_before_it_is_written() {
     for c in [8, 40, 72] {
-        let xs = Shape { n: 1, d: 7, h: 11, w: 15, c: 8 };
+        let xs = Shape { n: 2, d: 7, h: 11, w: 15, c: 8 };
         let (maker, reader) = (pointwise(c, 8), pointwise(8, c));
         let x = values(xs.places() * c, 1);
         let weights = maker.pack(&values(maker.c_in * maker.c_out, 2));

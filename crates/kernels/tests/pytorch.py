@@ -48,6 +48,9 @@ conv("conv_same", (2, 3, 4, 5, 3), (9, 3, 3, 3, 3), 1, 1)
 conv("conv_halving", (1, 4, 5, 6, 8), (10, 8, 2, 2, 2), 2, 0)
 conv("conv_plane", (2, 1, 9, 8, 1), (5, 1, 1, 7, 7), (1, 2, 2), (0, 3, 3))
 conv("conv_point", (1, 2, 3, 3, 12), (17, 12, 1, 1, 1), 1, 0)
+conv("conv_strided", (2, 1, 7, 6, 8), (9, 8, 1, 3, 3), (1, 2, 2), (0, 1, 1))
+conv("conv_short", (2, 1, 5, 6, 9), (8, 9, 1, 1, 1), (1, 2, 2), 0)
+conv("conv_winograd", (1, 3, 8, 9, 8), (10, 8, 3, 3, 3), 1, 1)
 
 up = {"x": values((2, 2, 1, 3, 4), 1), "w": values((4, 3, 2, 2, 2), 2), "b": values((3,), 3)}
 run("up", up, lambda x, w, b: F.conv_transpose3d(from_last(x), w, b, 2))
@@ -61,5 +64,5 @@ run("full", full, lambda x, w, b: F.linear(x, w, b))
 mean = {"x": values((2, 2, 3, 2, 3), 1)}
 run("mean", mean, lambda x: from_last(x).mean((2, 3, 4)))
 
-slope = {"x": values((1, 2, 2, 3, 2), 1), "w": values((3, 2, 1, 1, 1), 2), "a": values((3,), 3)}
-run("prelu", slope, lambda x, w, a: F.prelu(F.conv3d(from_last(x), w), a))
+slope = values((1, 2, 2, 3, 2), 1), values((3, 2, 1, 1, 1), 2), values((3,), 3)
+show("prelu", y=to_last(F.prelu(F.conv3d(from_last(slope[0]), slope[1]), slope[2])))

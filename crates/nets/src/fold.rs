@@ -22,7 +22,7 @@ pub(crate) struct Step {
 pub(crate) enum Work {
     Conv {
         conv: Conv,
-        /// What it reads, side by side along channels.
+        /// What it reads, side by side along channels; filled by [`pointwise::join`].
         reads: Vec<Read>,
     },
     UpConv {
@@ -197,7 +197,7 @@ impl<'a> Graph<'a> {
     fn chain(&self, place: usize, fused: &mut [bool]) -> Result<Step> {
         let layer = &self.spec.layers[place];
         let inputs = self.inputs(place);
-        let work = self.work(place, inputs.len())?;
+        let work = self.work(place)?;
         let mut step = Step { value: place, inputs, residual: None, relu: false, work };
         if matches!(layer.op, Op::Relu | Op::PRelu | Op::Concat | Op::MaxPool { .. } | Op::GlobalAvgPool) {
             return Ok(step);
@@ -245,8 +245,7 @@ impl<'a> Graph<'a> {
         Ok(true)
     }
 
-    /// What the layer at `place` computes of some inputs.
-    fn work(&self, place: usize, inputs: usize) -> Result<Work> {
+    fn work(&self, place: usize) -> Result<Work> {
         let layer = &self.spec.layers[place];
         let channels = self.channels[place];
         let dense = |out, inner| Dense::new(self.weights, &layer.name, out, inner);
@@ -254,7 +253,7 @@ impl<'a> Graph<'a> {
             Op::Conv { out, kernel, stride, pad, .. } => {
                 let inner = channels * kernel.iter().product::<usize>();
                 let conv = Conv { channels, out, kernel, stride, pad, dense: dense(out, inner)? };
-                Work::Conv { conv, reads: (0..inputs).map(|_| Read::Map).collect() }
+                Work::Conv { conv, reads: Vec::new() }
             }
             Op::UpConv { out } => Work::UpConv { channels, out, dense: dense(out, 8)? },
             Op::Linear { out } => Work::Linear { channels, out, dense: dense(out, channels)? },

@@ -203,6 +203,20 @@ mod tests {
     }
 
     #[test]
+    fn proposals_need_nothing_finer_than_what_they_read() {
+        let spec = vnet_ir_rpn(&[8, 32, 64, 128], 5);
+        let places = spec.places(&["rpn_objectness", "rpn_offsets"]).unwrap();
+        let (steps, _, plan) = planned(&spec, [32, 24, 40], &places);
+        let fine = |&&s: &&usize| {
+            let name = &spec.layers[steps[s].value].name;
+            ["up0", "dec0", "up1", "dec1", "voxel"].iter().any(|p| name.starts_with(p))
+        };
+        assert_eq!(plan.order.iter().filter(fine).count(), 0);
+        let (_, _, all) = planned(&spec, [32, 24, 40], &spec.output_places().unwrap());
+        assert!(all.order.iter().filter(fine).count() > 5);
+    }
+
+    #[test]
     fn the_detector_holds_three_maps_of_full_resolution_at_once() {
         let spec = vnet_ir_rpn(&[8, 32, 64, 128], 5);
         let (_, _, plan) = planned(&spec, [32, 24, 40], &spec.output_places().unwrap());

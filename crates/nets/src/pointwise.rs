@@ -4,9 +4,12 @@ use crate::Source;
 use crate::fold::{Conv, Read, Step, Work};
 use std::collections::BTreeMap;
 
-/// Input channels of a 1 x 1 x 1 convolution at most for a larger kernel to compute it, some of its values twice: with
-/// more of them that takes longer than to store and to load what they give.
+/// Channels of a 1 x 1 x 1 convolution at most, in and out, for a wider kernel to compute it: each of its values some two
+/// times, which with more of them takes longer than to store and to load them.
 const CHEAP: usize = 16;
+/// Input channels of a 1 x 1 x 1 convolution at most for each that it gives: until they are read they take memory, in
+/// place of those.
+const WIDER: usize = 2;
 
 /// Joins each 1 x 1 x 1 convolution to the convolution that alone reads it. The steps come in an order in which
 /// they can be run; `outputs` are places of layers that are wanted themselves.
@@ -21,7 +24,6 @@ pub(crate) fn join(steps: Vec<Step>, outputs: &[usize]) -> Vec<Step> {
     for mut step in steps {
         if let Work::Conv { conv, reads } = &mut step.work {
             let sources = std::mem::take(&mut step.inputs);
-            *reads = Vec::with_capacity(sources.len());
             for source in sources {
                 let maker = joined.iter().position(|maker| {
                     source == Source::Layer(maker.value) && uses[&maker.value] == 1 && fits(maker, conv)
@@ -46,8 +48,9 @@ pub(crate) fn join(steps: Vec<Step>, outputs: &[usize]) -> Vec<Step> {
 fn fits(maker: &Step, reader: &Conv) -> bool {
     let Work::Conv { conv, reads } = &maker.work else { return false };
     let stored = reads.iter().all(|r| matches!(r, Read::Map));
-    let cheap = reader.is_pointwise() || (reader.stride == [1; 3] && conv.channels <= CHEAP);
-    conv.is_pointwise() && stored && maker.residual.is_none() && cheap
+    let cheap = reader.is_pointwise() || (reader.stride == [1; 3] && conv.channels.max(conv.out) <= CHEAP);
+    let small = conv.channels <= WIDER * conv.out;
+    conv.is_pointwise() && stored && maker.residual.is_none() && cheap && small
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@ mod common;
 
 use common::{difference, features, formula_weights, image, interpret};
 use pleura_nets::{
-    Executor, Feed, Forward, Layer, NetSpec, NetsError, Op, Shape, Tensor, Tiling, Wanted, Weights, specs,
+    Executor, Feed, Forward, Layer, Model, NetSpec, NetsError, Op, Shape, Tensor, Tiling, Wanted, Weights,
+    specs,
 };
 use pleura_volume::{NoProgress, Progress};
 use proptest::prelude::*;
@@ -141,7 +142,7 @@ fn a_layer_that_is_used_twice_is_not_fused_away() {
 }
 
 #[test]
-fn selected_outputs_equal_those_of_a_full_run_and_cost_less() {
+fn selected_outputs_equal_those_of_a_full_run() {
     let spec = specs::vnet_ir_rpn(&[8, 8, 8, 8], 2);
     let net = Executor::new(&spec, &formula_weights(&spec)).unwrap();
     let (x, size) = (image(16 * 16 * 16), [1, 16, 16, 16]);
@@ -211,6 +212,83 @@ fn tiles_with_enough_halo_equal_the_whole() {
     assert!(far < 1e-6, "{far}");
     let seams = difference(&run([8, 6, 9], [0; 3]), &whole);
     assert!(seams > 1e-3, "without a halo seams must show, or this test shows nothing: {seams}");
+}
+
+/// What is said of tiles smaller than the network's reach, for the network that is shipped and the halo it is run with.
+#[test]
+fn a_halo_of_32_voxels_changes_the_shipped_detector_by_little() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/detector.safetensors");
+    let model = Model::load(std::path::Path::new(file)).unwrap();
+    let net = Executor::new(&model.manifest.spec, &model.weights).unwrap();
+    let size = [32, 40, 144];
+    let blob = |i: usize| {
+        let [z, y, x] = [i / (40 * 144), i / 144 % 40, i % 144].map(|v| v as f32);
+        0.15 + 0.7 * ((0.3 * z).sin() * (0.21 * y).sin() * (0.17 * x).sin()).max(0.0)
+    };
+    let x: Vec<f32> = image(32 * 40 * 144).iter().enumerate().map(|(i, n)| blob(i) + 0.1 * n).collect();
+    let wanted = Wanted::everywhere(&net.spec().outputs);
+    let run = |tile, halo| net.run_tiled(&x, size, Tiling { tile, halo }, &wanted, &NoProgress).unwrap();
+    let (whole, tiles) = (run(size, [0; 3]), run([32, 40, 72], [32; 3]));
+    for (whole, tiles) in whole.iter().zip(&tiles) {
+        let n = whole.data.len() as f32;
+        let mean = whole.data.iter().sum::<f32>() / n;
+        let deviation = (whole.data.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / n).sqrt();
+        let far = whole.data.iter().zip(&tiles.data).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(far < 0.03 * deviation && far > 0.0, "{far} of {deviation}");
+    }
+}
+
+/// Batches are cut in parts that go through the network by themselves.
+#[test]
+fn a_batch_gives_what_its_samples_give_one_by_one() {
+    for (spec, n) in [(specs::location_attention(3, 1), 33), (specs::resnet18(2, 3), 9)] {
+        let net = Executor::new(&spec, &formula_weights(&spec)).unwrap();
+        let (d, each) = (if spec.name.ends_with("slab") { 3 } else { 1 }, spec.features);
+        let (x, f) = (image(n * d * 24 * 16), features(n * each));
+        let run = |from: usize, to: usize| {
+            let f = (each > 0).then(|| &f[from * each..to * each]);
+            net.run(&x[from * d * 384..to * d * 384], [to - from, d, 24, 16], f).unwrap()
+        };
+        let all = run(0, n);
+        let data = (0..n).flat_map(|i| run(i, i + 1)[0].data.clone()).collect();
+        let single = vec![Tensor { shape: all[0].shape.clone(), data }];
+        assert!(difference(&all, &single) < CLOSE, "{}", spec.name);
+        let want =
+            interpret(&spec, &formula_weights(&spec), &x, [n, d, 24, 16], (each > 0).then_some(&f[..]));
+        assert!(difference(&all, &want) < CLOSE, "{}", spec.name);
+    }
+}
+
+/// Values that are read again where, or after, what reads them first is written.
+#[test]
+fn a_residual_that_its_own_branch_reads_is_not_written_too_early() {
+    let conv = |out, edge: usize| Op::Conv {
+        out,
+        kernel: [edge; 3],
+        stride: [1; 3],
+        pad: [edge / 2; 3],
+        bias: true,
+    };
+    let add = || Op::Add { scale: 0.5 };
+    let (near, wide) = (conv(8, 1), conv(8, 3));
+    let branches: [Vec<Layer>; 4] = [
+        vec![layer("p", &["a"], wide.clone())],
+        vec![layer("p", &["a"], near.clone())],
+        vec![layer("q", &["a"], near.clone()), layer("p", &["q"], wide)],
+        vec![
+            layer("cat", &["a", "a"], Op::Concat),
+            layer("q", &["cat"], near.clone()),
+            layer("p", &["q"], near.clone()),
+        ],
+    ];
+    for branch in branches {
+        let mut layers = vec![layer("a", &["x"], near.clone())];
+        layers.extend(branch);
+        layers.extend([layer("sum", &["a", "p"], add()), layer("out", &["sum"], conv(9, 3))]);
+        let outputs = vec!["out".into()];
+        let spec = NetSpec { name: "residual".into(), channels: 8, features: 0, layers, outputs };
+        agrees(&spec, [2, 5, 20, 28]);
+    }
 }
 
 #[test]

@@ -63,6 +63,7 @@ pub(crate) fn room(conv: &Conv, xs: Shape, threads: usize) -> Room {
         points: points * POINTS * part.apart(),
         rows: threads * part.tiles().room(),
         products: threads * products,
+        pointwise: 0,
     }
 }
 
