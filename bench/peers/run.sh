@@ -3,7 +3,7 @@
 #
 #   bench/peers/run.sh [bench] [SCAN]    times everything; raw CSV and summary.md into bench/runs/
 #   bench/peers/run.sh check [SCAN]      compares outputs only: odd sizes of every network
-#   bench/peers/run.sh fixtures          PyTorch's outputs and gradients for the tests of crates/nets and nets-burn
+#   bench/peers/run.sh fixtures          PyTorch's outputs and gradients for all tests that compare with them
 #
 # SCAN is a CT, anything that `pleura convert` reads; without it a phantom is used. Environment:
 # VENV (where the Python packages go; bench/peers/.venv), THREADS (2), ROUNDS (a factor of the rounds, 1),
@@ -29,6 +29,10 @@ mkdir "$work/made"
 if [ $what = fixtures ]; then
   "$venv/bin/python" bench/peers/fixtures.py "$work/made" crates/nets/tests/fixtures/twin.json \
     crates/nets-burn/tests/gradients.json
+  for script in crates/kernels/tests/pytorch crates/nets-burn/tests/batch_norm; do
+    "$venv/bin/python" $script.py >"$work/expected"
+    mv "$work/expected" $script.txt
+  done
   exit
 fi
 cargo build --quiet --release --locked -p pleura
