@@ -80,6 +80,19 @@ fn product_by_product() {
         [1, 1],
         Method::Direct,
     );
+    // A kernel that does not see the end of the rows; strides without padding; several samples.
+    check(
+        Conv { c_in: 8, c_out: 16, kernel: [2; 3], stride: [2; 3], pad: [0; 3] },
+        [2, 5, 7, 31],
+        [4, 4],
+        Method::Direct,
+    );
+    check(
+        Conv { c_in: 6, c_out: 5, kernel: [1; 3], stride: [1, 2, 2], pad: [0; 3] },
+        [2, 3, 9, 8],
+        [2, 3],
+        Method::Direct,
+    );
     // Several jobs, the last one short.
     check(pointwise(12, 40), [1, 7, 15, 11], [8, 2], Method::Direct);
     check(pointwise(12, 8), [2, 1, 3, 5], [6, 6], Method::Direct);
