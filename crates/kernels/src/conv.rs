@@ -111,7 +111,7 @@ impl Conv {
     }
 
     /// Whether the kernel sees one place at a time, and each place once.
-    pub(crate) fn is_pointwise(&self) -> bool {
+    pub fn is_pointwise(&self) -> bool {
         (self.kernel, self.stride, self.pad) == ([1; 3], [1; 3], [0; 3])
     }
 

@@ -11,7 +11,8 @@ use crate::{Conv, Shape};
 use rayon::prelude::*;
 
 /// Slides the kernel over the input. A job is some rows of one slice of the result: it copies the
-/// input rows that they see between zeros, where there is padding, and reads them in place elsewhere.
+/// input rows that they see between zeros, where there is padding, or computes them there, and reads them
+/// in place elsewhere.
 pub(crate) fn slide(isa: Isa, conv: &Conv, x: &Source, xs: Shape, weights: &Panels, y: Shared, end: &Ending) {
     let ys = conv.output(xs);
     assert_eq!(
@@ -42,11 +43,12 @@ pub(crate) fn slide(isa: Isa, conv: &Conv, x: &Source, xs: Shape, weights: &Pane
     });
 }
 
-/// Floats that [`slide`] takes at most, beside its operands, on some threads.
+/// Floats that [`slide`] takes at most, beside its operands, on some threads; `computed` where it computes its input.
 pub(crate) fn room(conv: &Conv, xs: Shape, threads: usize, computed: bool) -> usize {
-    let none = Source::Values(&[], xs.c);
-    let job = Slide::new(conv, &none, xs, conv.output(xs));
-    if computed { threads * job.copied() } else { threads * job.room() }
+    if conv.pad == [0; 3] && !computed {
+        return 0;
+    }
+    threads * Slide::new(conv, &Source::Values(&[], xs.c), xs, conv.output(xs)).room()
 }
 
 /// A 1 x 1 x 1 convolution of maps side by side along channels.

@@ -43,7 +43,7 @@ impl<'a> Slide<'a> {
         (rows - 1) * self.conv.stride[1] + self.conv.kernel[1]
     }
 
-    /// Whether what is seen is read where it lies.
+    /// The whole input, where what is seen is read where it lies.
     fn reads_in_place(&self) -> Option<&'a [f32]> {
         match self.x {
             Source::Values(x, _) if self.conv.pad == [0; 3] => Some(x),
@@ -51,16 +51,8 @@ impl<'a> Slide<'a> {
         }
     }
 
-    /// Floats of [`Kept::Rows`] that a job takes.
+    /// Floats of [`Kept::Rows`] that a job takes where its input is not read where it lies.
     pub fn room(&self) -> usize {
-        match self.reads_in_place() {
-            Some(_) => 0,
-            None => self.copied(),
-        }
-    }
-
-    /// The same where nothing is read where it lies.
-    pub fn copied(&self) -> usize {
         self.conv.kernel[0] * self.height(self.rows) * self.wide
     }
 

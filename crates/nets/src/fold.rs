@@ -2,6 +2,7 @@
 //! residual sums fused into the layer before them.
 
 use crate::{NetSpec, Op, Result, Source, Weights, pointwise};
+use pleura_kernels as kernels;
 
 /// One fused step. Its value goes by the place of the last layer fused into it.
 pub(crate) struct Step {
@@ -53,21 +54,10 @@ pub(crate) enum Work {
     GlobalAvgPool,
 }
 
-/// A convolution.
+/// A convolution with its weights.
 pub(crate) struct Conv {
-    pub(crate) channels: usize,
-    pub(crate) out: usize,
-    pub(crate) kernel: [usize; 3],
-    pub(crate) stride: [usize; 3],
-    pub(crate) pad: [usize; 3],
+    pub(crate) conv: kernels::Conv,
     pub(crate) dense: Dense,
-}
-
-impl Conv {
-    /// Whether it sees one place at a time, and each place once.
-    pub(crate) fn is_pointwise(&self) -> bool {
-        (self.kernel, self.stride, self.pad) == ([1; 3], [1; 3], [0; 3])
-    }
 }
 
 /// A map that a convolution reads.
@@ -175,14 +165,13 @@ impl<'a> Graph<'a> {
     /// Whether the layer at `place` is a `Concat` that is read by one 1 x 1 x 1 convolution alone:
     /// that one gathers its inputs a block at a time, and the joined map is never made.
     fn joined_by_its_reader(&self, place: usize) -> bool {
-        let reader = self.next[place].map(|r| &self.spec.layers[r].op);
-        let pointwise = match reader {
-            Some(Op::Conv { kernel, stride, pad, .. }) => {
-                *kernel == [1; 3] && *stride == [1; 3] && *pad == [0; 3]
+        let is_pointwise = |reader: usize| match self.spec.layers[reader].op {
+            Op::Conv { out, kernel, stride, pad, .. } => {
+                kernels::Conv { c_in: self.channels[reader], c_out: out, kernel, stride, pad }.is_pointwise()
             }
             _ => false,
         };
-        pointwise && self.spec.layers[place].op == Op::Concat
+        self.next[place].is_some_and(is_pointwise) && self.spec.layers[place].op == Op::Concat
     }
 
     /// What the layer at `place` reads.
@@ -251,9 +240,9 @@ impl<'a> Graph<'a> {
         let dense = |out, inner| Dense::new(self.weights, &layer.name, out, inner);
         Ok(match layer.op {
             Op::Conv { out, kernel, stride, pad, .. } => {
-                let inner = channels * kernel.iter().product::<usize>();
-                let conv = Conv { channels, out, kernel, stride, pad, dense: dense(out, inner)? };
-                Work::Conv { conv, reads: Vec::new() }
+                let conv = kernels::Conv { c_in: channels, c_out: out, kernel, stride, pad };
+                let dense = dense(out, channels * conv.taps())?;
+                Work::Conv { conv: Conv { conv, dense }, reads: Vec::new() }
             }
             Op::UpConv { out } => Work::UpConv { channels, out, dense: dense(out, 8)? },
             Op::Linear { out } => Work::Linear { channels, out, dense: dense(out, channels)? },

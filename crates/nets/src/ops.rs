@@ -197,9 +197,7 @@ impl Reading {
 impl Conv {
     fn new(work: &fold::Conv) -> Self {
         let (weight, bias) = work.dense.single();
-        let fold::Conv { channels, out, kernel, stride, pad, .. } = *work;
-        let conv = kernels::Conv { c_in: channels, c_out: out, kernel, stride, pad };
-        Self { packed: conv.pack(&weight), conv, bias }
+        Self { packed: work.conv.pack(&weight), conv: work.conv, bias }
     }
 
     /// The convolution of some maps (values, channels), to be computed where it is read.

@@ -110,7 +110,7 @@ fn reads_before_it_writes(step: &Step, layer: usize) -> bool {
     reads.iter().all(|read| {
         let (count, early) = match read {
             Read::Map => (1, false),
-            Read::Pointwise { maps, .. } => (*maps, conv.is_pointwise()),
+            Read::Pointwise { maps, .. } => (*maps, conv.conv.is_pointwise()),
         };
         let (own, behind) = rest.split_at(count);
         rest = behind;

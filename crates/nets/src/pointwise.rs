@@ -2,6 +2,7 @@
 
 use crate::Source;
 use crate::fold::{Conv, Read, Step, Work};
+use pleura_kernels as kernels;
 use std::collections::BTreeMap;
 
 /// Channels of a 1 x 1 x 1 convolution at most, in and out, for a wider kernel to compute it: each of its values 1.75
@@ -26,7 +27,7 @@ pub(crate) fn join(steps: Vec<Step>, outputs: &[usize]) -> Vec<Step> {
             let sources = std::mem::take(&mut step.inputs);
             for source in sources {
                 let maker = joined.iter().position(|maker| {
-                    source == Source::Layer(maker.value) && uses[&maker.value] == 1 && fits(maker, conv)
+                    source == Source::Layer(maker.value) && uses[&maker.value] == 1 && fits(maker, &conv.conv)
                 });
                 let Some(Step { work: Work::Conv { conv, .. }, inputs, relu, .. }) =
                     maker.map(|m| joined.remove(m))
@@ -45,11 +46,11 @@ pub(crate) fn join(steps: Vec<Step>, outputs: &[usize]) -> Vec<Step> {
 }
 
 /// Whether `maker` is a 1 x 1 x 1 convolution, of maps that are stored, that `reader` can compute.
-fn fits(maker: &Step, reader: &Conv) -> bool {
-    let Work::Conv { conv, reads } = &maker.work else { return false };
+fn fits(maker: &Step, reader: &kernels::Conv) -> bool {
+    let Work::Conv { conv: Conv { conv, .. }, reads } = &maker.work else { return false };
     let stored = reads.iter().all(|r| matches!(r, Read::Map));
-    let cheap = reader.is_pointwise() || (reader.stride == [1; 3] && conv.channels.max(conv.out) <= CHEAP);
-    let small = conv.channels <= WIDER * conv.out;
+    let cheap = reader.is_pointwise() || (reader.stride == [1; 3] && conv.c_in.max(conv.c_out) <= CHEAP);
+    let small = conv.c_in <= WIDER * conv.c_out;
     conv.is_pointwise() && stored && maker.residual.is_none() && cheap && small
 }
 
