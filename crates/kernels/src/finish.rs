@@ -17,12 +17,12 @@ pub enum Act<'a> {
     PRelu(&'a [f32]),
 }
 
-/// What a sum is added to.
+/// A map that is stored, to be read or added to a sum.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Residual<'a> {
-    /// An array as large as the result.
+pub enum Stored<'a> {
+    /// In an array.
     Array(&'a [f32]),
-    /// What stands where the result is to be: no array is needed for both.
+    /// Where the result is to be that it is read or added for: no array is needed for both. Both have as many channels.
     InPlace,
 }
 
@@ -32,7 +32,7 @@ pub struct Finish<'a> {
     /// Added, one value a channel.
     pub bias: Option<&'a [f32]>,
     /// What the sum is added to, and the sum's factor.
-    pub residual: Option<(Residual<'a>, f32)>,
+    pub residual: Option<(Stored<'a>, f32)>,
     /// The activation.
     pub act: Act<'a>,
 }
@@ -51,7 +51,7 @@ impl<'a> Finish<'a> {
             assert_eq!(values.len(), ys.c, "the bias or the slopes do not fit the result");
             values.iter().copied().cycle().take(ys.c + SPARE).collect()
         };
-        if let Some((Residual::Array(residual), _)) = self.residual {
+        if let Some((Stored::Array(residual), _)) = self.residual {
             assert_eq!(residual.len(), ys.len(), "the residual does not fit the result");
         }
         let (rectified, slope) = match self.act {
@@ -67,7 +67,7 @@ impl<'a> Finish<'a> {
 /// A checked [`Finish`] with room for whole vectors.
 pub(crate) struct Ending<'a> {
     bias: Vec<f32>,
-    residual: Option<(Residual<'a>, f32)>,
+    residual: Option<(Stored<'a>, f32)>,
     rectified: bool,
     slope: Option<Vec<f32>>,
     shape: Shape,
@@ -158,8 +158,8 @@ impl Results<'_> {
     #[inline(always)]
     fn held(&self) -> Option<*const f32> {
         self.ending.residual.map(|(residual, _)| match residual {
-            Residual::Array(values) => values.as_ptr(),
-            Residual::InPlace => self.y.to.cast_const(),
+            Stored::Array(values) => values.as_ptr(),
+            Stored::InPlace => self.y.to.cast_const(),
         })
     }
 }

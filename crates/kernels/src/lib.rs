@@ -30,10 +30,10 @@ mod winograd;
 
 pub use conv::{Conv, Method, Packed};
 pub use dense::{Linear, global_avg_pool, global_avg_pool_gradient};
-pub use finish::{Act, Finish, Residual};
+pub use finish::{Act, Finish, Stored};
 pub use isa::{Isa, Loops};
 pub use kept::Room;
-pub use map::{Map, Pointwise, Stored};
+pub use map::{Map, Pointwise};
 pub use pool::MaxPool;
 pub use shape::Shape;
 pub use upconv::{PackedUp, UpConv};

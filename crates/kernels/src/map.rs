@@ -1,7 +1,7 @@
 //! What a convolution reads: maps that are stored, and results of 1 x 1 x 1 convolutions that are computed where
 //! they are read, some rows or some hundred places at a time.
 
-use crate::finish::{Ending, Finish, Shared};
+use crate::finish::{Ending, Finish, Shared, Stored};
 use crate::isa::Isa;
 use crate::panels::Panels;
 use crate::tile::{Tap, multiply};
@@ -18,17 +18,8 @@ pub enum Map<'a> {
     Pointwise(Pointwise<'a>),
 }
 
-/// A map that is stored.
-#[derive(Debug, Clone, Copy)]
-pub enum Stored<'a> {
-    /// In an array.
-    Array(&'a [f32]),
-    /// Where the result is to be of the convolution that reads what this map is made into. That convolution is 1 x 1 x 1
-    /// as well, and its result has as many channels as this map.
-    InPlace,
-}
-
 /// A 1 x 1 x 1 convolution of maps (values, channels) that lie side by side along channels. Its ending has no residual.
+/// Only for a reader that is 1 x 1 x 1 as well may a map be stored in place, in that of the reader's result.
 #[derive(Debug, Clone, Copy)]
 pub struct Pointwise<'a> {
     /// The convolution.

@@ -1,7 +1,7 @@
 //! Every kernel against the plainest loop in double precision, on every instruction set that this
 //! machine has; every gradient as the transpose of its forward pass.
 
-use pleura_kernels::{Act, Conv, Finish, Isa, Linear, MaxPool, Method, Residual, Shape, UpConv};
+use pleura_kernels::{Act, Conv, Finish, Isa, Linear, MaxPool, Method, Shape, Stored, UpConv};
 use proptest::prelude::*;
 
 /// Values in -1..1 that repeat for the same seed.
@@ -71,11 +71,10 @@ fn check(conv: Conv, xs: Shape, seed: u64) {
         let mut y = vec![f32::NAN; ys.len()];
         conv.forward(isa, &x, xs, &packed, &Finish::default(), &mut y);
         close(&y, &sum);
-        let finish =
-            Finish { bias: Some(&bias), residual: Some((Residual::Array(&r), 0.25)), act: Act::Relu };
+        let finish = Finish { bias: Some(&bias), residual: Some((Stored::Array(&r), 0.25)), act: Act::Relu };
         conv.forward(isa, &x, xs, &packed, &finish, &mut y);
         let mut in_place = r.clone();
-        let own = Finish { residual: Some((Residual::InPlace, 0.25)), ..finish };
+        let own = Finish { residual: Some((Stored::InPlace, 0.25)), ..finish };
         conv.forward(isa, &x, xs, &packed, &own, &mut in_place);
         assert_eq!(y, in_place);
         close(&y, &(0..y.len()).map(|i| residual(i).max(0.0)).collect::<Vec<_>>());
@@ -86,7 +85,7 @@ fn check(conv: Conv, xs: Shape, seed: u64) {
         conv.forward(isa, &x, xs, &packed, &finish, &mut y);
         let prelu = |v: f64, s: f32| if v < 0.0 { v * f64::from(s) } else { v };
         close(&y, &(0..y.len()).map(|i| prelu(with_bias(i), slope[i % conv.c_out])).collect::<Vec<_>>());
-        let finish = Finish { residual: Some((Residual::Array(&r), 0.25)), ..finish };
+        let finish = Finish { residual: Some((Stored::Array(&r), 0.25)), ..finish };
         conv.forward(isa, &x, xs, &packed, &finish, &mut y);
         close(&y, &(0..y.len()).map(|i| prelu(residual(i), slope[i % conv.c_out])).collect::<Vec<_>>());
 
@@ -251,7 +250,7 @@ fn check_up(isa: Isa, c_in: usize, c_out: usize) {
     down.input_gradient(isa, &x, ys, &w, &mut transposed);
     close(&y, &wide(&transposed));
     let (bias, slope, r) = (values(c_out, 4), values(c_out, 5), values(ys.len(), 6));
-    for residual in [None, Some((Residual::Array(&r[..]), 0.25))] {
+    for residual in [None, Some((Stored::Array(&r[..]), 0.25))] {
         let finish = Finish { bias: Some(&bias), residual, act: Act::PRelu(&slope) };
         up.forward(isa, &x, xs, &up.pack(&w), &finish, &mut y);
         let finished = |(i, v): (usize, &f32)| {

@@ -1,6 +1,6 @@
 //! Maps that are computed where they are read are those that could have been stored, bit by bit.
 
-use pleura_kernels::{Act, Conv, Finish, Isa, Map, Method, Pointwise, Residual, Shape, Stored};
+use pleura_kernels::{Act, Conv, Finish, Isa, Map, Method, Pointwise, Shape, Stored};
 
 fn values(len: usize, seed: usize) -> Vec<f32> {
     (0..len).map(|i| ((i * 7 + seed) * 2_654_435_761 % 2003) as f32 / 1001.0 - 1.0).collect()
@@ -36,7 +36,7 @@ fn check(reader: Conv, [n, d, h, w]: [usize; 4], parts: [usize; 2], method: Meth
             let made = Map::Pointwise(Pointwise { conv: &maker, maps: &maps, weights: &weights, finish });
             let own = Finish {
                 bias: Some(&own_bias),
-                residual: Some((Residual::Array(&residual), 0.5)),
+                residual: Some((Stored::Array(&residual), 0.5)),
                 act: Act::Relu,
             };
             let run = |first: Map| {
@@ -120,7 +120,7 @@ fn a_wider_kernel_is_refused() {
 #[test]
 #[should_panic(expected = "a residual is added to what is stored")]
 fn a_residual_is_refused() {
-    read(pointwise(8, 8), false, Finish { residual: Some((Residual::InPlace, 1.0)), ..Finish::default() });
+    read(pointwise(8, 8), false, Finish { residual: Some((Stored::InPlace, 1.0)), ..Finish::default() });
 }
 
 #[test]
@@ -152,8 +152,8 @@ fn what_lies_where_the_result_is_to_be_is_read_before_it_is_written() {
                 reader.forward_of(isa, &[Map::Pointwise(made)], xs, &packed, &own, &mut y);
                 y
             };
-            let apart = run(Stored::Array(&x), Residual::Array(&x), vec![f32::NAN; x.len()]);
-            assert_eq!(run(Stored::InPlace, Residual::InPlace, x.clone()), apart, "{c} {isa:?}");
+            let apart = run(Stored::Array(&x), Stored::Array(&x), vec![f32::NAN; x.len()]);
+            assert_eq!(run(Stored::InPlace, Stored::InPlace, x.clone()), apart, "{c} {isa:?}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The safe face of the crate: sizes that do not fit are refused before any memory is touched.
 
-use pleura_kernels::{Act, Conv, Finish, Isa, Residual, Shape, UpConv};
+use pleura_kernels::{Act, Conv, Finish, Isa, Shape, Stored, UpConv};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 fn refused(work: impl FnOnce()) -> bool {
@@ -28,7 +28,7 @@ fn slices_of_another_length() {
     let (x, w) = (vec![1.0; xs.len()], vec![1.0; 256]);
     let packed = CONV.pack(&w);
     let run = |x: &[f32], bias: Option<&[f32]>, residual: Option<&[f32]>, act: Act, len: usize| {
-        let finish = Finish { bias, residual: residual.map(|r| (Residual::Array(r), 1.0)), act };
+        let finish = Finish { bias, residual: residual.map(|r| (Stored::Array(r), 1.0)), act };
         refused(|| CONV.forward(Isa::best(), x, xs, &packed, &finish, &mut vec![0.0; len]))
     };
     assert!(!run(&x, Some(&[0.0; 16]), Some(&x), Act::PRelu(&[0.5; 16]), x.len()));

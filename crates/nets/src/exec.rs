@@ -4,7 +4,7 @@ use crate::fold::{Step, steps};
 use crate::ops::{self, Ready};
 use crate::plan::{Plan, in_place};
 use crate::{NetSpec, NetsError, Result, Shape, Source, Tensor, Weights};
-use pleura_kernels::{Residual, Room, Stored};
+use pleura_kernels::{Room, Stored};
 use rayon::prelude::*;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -271,10 +271,7 @@ impl Executor {
             (Stored::Array(&all[..n * shape.len()]), shape)
         };
         let inputs: Vec<(Stored, Shape)> = step.inputs.iter().map(value).collect();
-        let residual = step.residual.as_ref().map(|r| match value(r).0 {
-            Stored::InPlace => Residual::InPlace,
-            Stored::Array(values) => Residual::Array(values),
-        });
+        let residual = step.residual.as_ref().map(|r| value(r).0);
         self.ready[s].run(&ops::Call { inputs: &inputs, residual, relu: step.relu }, y);
     }
 }

@@ -2,13 +2,13 @@
 
 use crate::Shape;
 use crate::fold::{self, Read, Step, Work};
-use pleura_kernels::{self as kernels, Act, Finish, Isa, Map, Packed, PackedUp, Pointwise, Residual, Stored};
+use pleura_kernels::{self as kernels, Act, Finish, Isa, Map, Packed, PackedUp, Pointwise, Stored};
 use rayon::prelude::*;
 
 /// What one step reads.
 pub(crate) struct Call<'a> {
     pub(crate) inputs: &'a [(Stored<'a>, Shape)],
-    pub(crate) residual: Option<Residual<'a>>,
+    pub(crate) residual: Option<Stored<'a>>,
     pub(crate) relu: bool,
 }
 
