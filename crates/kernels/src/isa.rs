@@ -155,6 +155,16 @@ pub(crate) trait Vector: Copy {
     /// # Safety
     /// As [`Vector::splat`].
     unsafe fn high(self) -> Self::Half;
+    /// The lanes of both in turns, for sixteen lanes; eight come back as they are.
+    ///
+    /// # Safety
+    /// As [`Vector::splat`].
+    unsafe fn zip(self, other: Self) -> [Self; 2];
+    /// The even lanes of both, and the odd ones: what [`Vector::zip`] was made of. Eight lanes come back as they are.
+    ///
+    /// # Safety
+    /// As [`Vector::splat`].
+    unsafe fn unzip(self, other: Self) -> [Self; 2];
     /// `self + a * b`.
     ///
     /// # Safety

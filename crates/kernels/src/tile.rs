@@ -2,6 +2,7 @@
 
 #[cfg(target_arch = "x86_64")]
 mod pairs;
+pub(crate) mod zipped;
 
 use crate::isa::{Isa, Job, Vector, fetch};
 use crate::panels::Panel;

@@ -145,6 +145,13 @@ fn winograd_at_any_edge_and_tail() {
     check_winograd(conv(128, 8, 1, [0, 1, 0]), s(1, 1, 8, 22, 128), 9);
     // Two tiles of eight channels at a time, in several strips.
     check_winograd(conv(8, 8, 3, [1; 3]), s(1, 2, 9, 61, 8), 10);
+    // Two tiles' channels in turns: whole and cut tiles, fewer results than lanes, channels in strips of two tiles, an
+    // odd number of tiles, where they are not.
+    check_winograd(conv(16, 8, 3, [1; 3]), s(2, 3, 9, 29, 16), 13);
+    check_winograd(conv(8, 3, 3, [1; 3]), s(1, 20, 24, 64, 8), 14);
+    check_winograd(conv(48, 5, 3, [1; 3]), s(1, 2, 8, 23, 48), 15);
+    check_winograd(conv(32, 8, 1, [0, 1, 1]), s(1, 2, 6, 16, 32), 16);
+    check_winograd(conv(16, 8, 3, [1; 3]), s(1, 2, 8, 20, 16), 17);
     // A weight gradient of several jobs, but too few parts for sums of their own.
     check_winograd(conv(120, 8, 1, [0, 1, 1]), s(1, 1, 64, 72, 120), 11);
     // Far more channels out than in.

@@ -8,7 +8,7 @@ pub(crate) struct Eight([f32; 8]);
 
 impl Eight {
     #[inline(always)]
-    fn zip(mut self, b: Self, f: impl Fn(f32, f32) -> f32) -> Self {
+    fn map(mut self, b: Self, f: impl Fn(f32, f32) -> f32) -> Self {
         for lane in 0..8 {
             self.0[lane] = f(self.0[lane], b.0[lane]);
         }
@@ -65,6 +65,14 @@ impl Vector for Eight {
         self
     }
     #[inline(always)]
+    unsafe fn zip(self, other: Self) -> [Self; 2] {
+        [self, other]
+    }
+    #[inline(always)]
+    unsafe fn unzip(self, other: Self) -> [Self; 2] {
+        [self, other]
+    }
+    #[inline(always)]
     unsafe fn add_product(mut self, a: Self, b: Self) -> Self {
         for lane in 0..8 {
             self.0[lane] += a.0[lane] * b.0[lane];
@@ -73,22 +81,22 @@ impl Vector for Eight {
     }
     #[inline(always)]
     unsafe fn add(self, b: Self) -> Self {
-        self.zip(b, |a, b| a + b)
+        self.map(b, |a, b| a + b)
     }
     #[inline(always)]
     unsafe fn sub(self, b: Self) -> Self {
-        self.zip(b, |a, b| a - b)
+        self.map(b, |a, b| a - b)
     }
     #[inline(always)]
     unsafe fn mul(self, b: Self) -> Self {
-        self.zip(b, |a, b| a * b)
+        self.map(b, |a, b| a * b)
     }
     #[inline(always)]
     unsafe fn max(self, b: Self) -> Self {
-        self.zip(b, |a, b| if a > b { a } else { b })
+        self.map(b, |a, b| if a > b { a } else { b })
     }
     #[inline(always)]
     unsafe fn min(self, b: Self) -> Self {
-        self.zip(b, |a, b| if a < b { a } else { b })
+        self.map(b, |a, b| if a < b { a } else { b })
     }
 }

@@ -88,6 +88,14 @@ impl Vector for __m256 {
         self
     }
     #[inline(always)]
+    unsafe fn zip(self, other: Self) -> [Self; 2] {
+        [self, other]
+    }
+    #[inline(always)]
+    unsafe fn unzip(self, other: Self) -> [Self; 2] {
+        [self, other]
+    }
+    #[inline(always)]
     unsafe fn add_product(self, a: Self, b: Self) -> Self {
         // SAFETY: the caller's promise.
         unsafe { _mm256_fmadd_ps(a, b, self) }
@@ -166,6 +174,24 @@ impl Vector for __m512 {
     unsafe fn high(self) -> __m256 {
         // SAFETY: the caller's promise.
         unsafe { _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(self))) }
+    }
+    #[inline(always)]
+    unsafe fn zip(self, other: Self) -> [Self; 2] {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let first = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+            let second = _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+            [_mm512_permutex2var_ps(self, first, other), _mm512_permutex2var_ps(self, second, other)]
+        }
+    }
+    #[inline(always)]
+    unsafe fn unzip(self, other: Self) -> [Self; 2] {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+            let odd = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+            [_mm512_permutex2var_ps(self, even, other), _mm512_permutex2var_ps(self, odd, other)]
+        }
     }
     #[inline(always)]
     unsafe fn add_product(self, a: Self, b: Self) -> Self {

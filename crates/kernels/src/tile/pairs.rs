@@ -4,9 +4,9 @@ use super::{Product, Store};
 use crate::isa::Vector;
 use std::arch::x86_64::*;
 
-/// Whether this kernel can compute a product: its runs must be of an even length.
+/// Whether this kernel is made for a product.
 pub(super) fn fits<S>(product: &Product<S>) -> bool {
-    product.panel.width == 8 && product.taps.iter().all(|t| t.run.is_multiple_of(2))
+    product.panel.width == 8
 }
 
 /// # Safety
@@ -69,7 +69,7 @@ unsafe fn tile<S: Store, const STEP: usize, const P: usize>(product: &Product<S>
         for tap in product.taps {
             let step = if STEP > 0 { STEP } else { tap.step };
             let x = tap.x.as_ptr().add(first * step);
-            for k in (0..tap.run).step_by(2) {
+            for k in (0..tap.run & !1).step_by(2) {
                 let weights = _mm512_permutexvar_ps(apart, _mm512_loadu_ps(w));
                 for (p, sum) in sums.iter_mut().enumerate() {
                     let two = x.add(p * step + k).cast::<f64>().read_unaligned();
@@ -77,6 +77,16 @@ unsafe fn tile<S: Store, const STEP: usize, const P: usize>(product: &Product<S>
                     *sum = _mm512_fmadd_ps(two, weights, *sum);
                 }
                 w = w.add(16);
+            }
+            if tap.run % 2 == 1 {
+                // The last one by itself, nothing in the odd lanes.
+                let weights =
+                    _mm512_maskz_permutexvar_ps(0x5555, apart, _mm512_castps256_ps512(_mm256_loadu_ps(w)));
+                for (p, sum) in sums.iter_mut().enumerate() {
+                    let one = _mm512_maskz_broadcastss_ps(0x5555, _mm_load_ss(x.add(p * step + tap.run - 1)));
+                    *sum = _mm512_fmadd_ps(one, weights, *sum);
+                }
+                w = w.add(8);
             }
         }
         // In a short loop by itself, which is unrolled: so the sums lie in registers.

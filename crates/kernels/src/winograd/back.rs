@@ -22,6 +22,8 @@ pub(super) struct Back<'a> {
     pub products: &'a [f32],
     pub places: &'a [Place],
     pub count: usize,
+    /// Whether the lanes of two neighbouring positions lie in turns.
+    pub zipped: bool,
     pub panel: Panel<'a>,
     pub y: Shared<'a>,
     pub end: &'a Ending<'a>,
@@ -118,7 +120,19 @@ impl<'a> Back<'a> {
             let places = [self.place(q), self.place(q + 1)];
             let columns = self.columns::<V>(q, 0);
             for r in 0..TILE {
-                let row = along_width(&columns, r);
+                let mut row = along_width(&columns, r);
+                if self.zipped && places[0].1 == [TILE; 2] && places[1].1 == [TILE; 2] {
+                    let (left, right) = (row[0].unzip(row[1]), row[2].unzip(row[3]));
+                    places[0].0.put_twos(r * self.ys.w, &[left[0], right[0]]);
+                    places[1].0.put_twos(r * self.ys.w, &[left[1], right[1]]);
+                    continue;
+                }
+                if self.zipped {
+                    for v in &mut row {
+                        let [even, odd] = v.unzip(*v);
+                        *v = V::join(even.low(), odd.low());
+                    }
+                }
                 if places[0].1 == [TILE; 2] && places[1].1 == [TILE; 2] {
                     // Neighbouring results of a tile lie side by side: two of them at a time.
                     let low = [V::join(row[0].low(), row[1].low()), V::join(row[2].low(), row[3].low())];

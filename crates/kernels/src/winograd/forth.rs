@@ -21,12 +21,17 @@ pub(super) struct Tiles<'a, const N: usize> {
     pub pad: [usize; 2],
     /// Tiles of a row.
     pub columns: usize,
+    /// Whether the channels of two neighbouring tiles are laid down in turns.
+    pub zipped: bool,
 }
 
 impl<const N: usize> Tiles<'_, N> {
     /// Tiles of a row that are transformed at a time.
     fn strip(&self) -> usize {
-        (STRIP / self.xs.c.max(1)).clamp(1, self.columns)
+        let tiles = STRIP / self.xs.c.max(1);
+        // Two are zipped at a time, and there is an even number of them then.
+        let tiles = if self.zipped { tiles.max(1).next_multiple_of(2) } else { tiles };
+        tiles.clamp(1, self.columns)
     }
 
     /// Floats of a strip's row.
@@ -109,7 +114,9 @@ impl<const N: usize> Tiles<'_, N> {
                 unsafe { points.slice(p * apart + first + from * c, columns * c) }.as_mut_ptr()
             });
             // SAFETY: the rows hold `columns` tiles, and so do the points' places.
-            unsafe { self.isa.run(&AlongWidth::<N> { rows, wide, columns, c, to: &to }) };
+            unsafe {
+                self.isa.run(&AlongWidth::<N> { rows, wide, columns, c, zipped: self.zipped, to: &to })
+            };
         }
     }
 }
@@ -126,9 +133,12 @@ impl<const N: usize> Job for AlongHeight<'_, N> {
     // Needs: `count` floats in each row seen; six rows to write, `wide` apart.
     #[inline(always)]
     unsafe fn run<V: Vector>(&self) {
-        let mut k = 0;
+        // Vectors are to be stored within lines of the cache: what a row begins with before one is stored apart.
+        let before = (self.rows.addr() / size_of::<f32>()).wrapping_neg() % V::LANES;
         // SAFETY: k and the lanes stay below `count`.
         unsafe {
+            let mut k = before.min(self.count);
+            self.some::<V>(0, k);
             while k + V::LANES <= self.count {
                 let mut d = [V::splat(0.0); N];
                 for (d, seen) in d.iter_mut().zip(self.seen) {
@@ -139,15 +149,29 @@ impl<const N: usize> Job for AlongHeight<'_, N> {
                 }
                 k += V::LANES;
             }
-            if k < self.count {
-                let n = self.count - k;
-                let mut d = [V::splat(0.0); N];
-                for (d, seen) in d.iter_mut().zip(self.seen) {
-                    *d = V::load_first(seen.as_ptr().add(k), n);
-                }
-                for (i, v) in points(d).into_iter().enumerate() {
-                    v.store_first(self.rows.add(i * self.wide + k), n);
-                }
+            self.some::<V>(k, self.count - k);
+        }
+    }
+}
+
+impl<const N: usize> AlongHeight<'_, N> {
+    /// The `n` floats from `k` on, fewer than a vector has.
+    ///
+    /// # Safety
+    /// As its `run`, for these floats.
+    #[inline(always)]
+    unsafe fn some<V: Vector>(&self, k: usize, n: usize) {
+        if n == 0 {
+            return;
+        }
+        // SAFETY: the caller's promise.
+        unsafe {
+            let mut d = [V::splat(0.0); N];
+            for (d, seen) in d.iter_mut().zip(self.seen) {
+                *d = V::load_first(seen.as_ptr().add(k), n);
+            }
+            for (i, v) in points(d).into_iter().enumerate() {
+                v.store_first(self.rows.add(i * self.wide + k), n);
             }
         }
     }
@@ -159,6 +183,7 @@ struct AlongWidth<'a, const N: usize> {
     wide: usize,
     columns: usize,
     c: usize,
+    zipped: bool,
     /// Where each point's tiles of this row begin.
     to: &'a [*mut f32; POINTS],
 }
@@ -169,9 +194,16 @@ impl<const N: usize> Job for AlongWidth<'_, N> {
     unsafe fn run<V: Vector>(&self) {
         for i in 0..SIDE {
             let mut j = 0;
-            while self.c == 8 && V::LANES == 16 && j + 1 < self.columns {
-                // SAFETY: two tiles of eight channels lie within the rows and the points' planes.
-                unsafe { self.two_tiles::<V>(i, j) };
+            while (self.zipped || self.c == 8 && V::LANES == 16) && j + 1 < self.columns {
+                // SAFETY: two tiles of eight channels, or of sixteen at a time, lie within the rows and the points'
+                // planes.
+                unsafe {
+                    match (self.zipped, self.c) {
+                        (false, _) => self.two_tiles::<V>(i, j),
+                        (true, 8) => self.zip_of_eight::<V>(i, j),
+                        (true, c) => (0..c).step_by(16).for_each(|k| self.zip_of_sixteen::<V>(i, j, k)),
+                    }
+                }
                 j += 2;
             }
             for j in j..self.columns {
@@ -209,6 +241,48 @@ impl<const N: usize> AlongWidth<'_, N> {
             }
             for (v, to) in points(d).into_iter().zip(&self.to[i * SIDE..][..SIDE]) {
                 v.store(to.add(j * self.c));
+            }
+        }
+    }
+
+    /// Two neighbouring tiles of eight channels, their lanes in turns.
+    ///
+    /// # Safety
+    /// As [`AlongWidth::two_tiles`].
+    #[inline(always)]
+    unsafe fn zip_of_eight<V: Vector>(&self, i: usize, j: usize) {
+        // SAFETY: the caller's promise: two columns at a time, N of them, four further on for the second tile.
+        unsafe {
+            let from = self.rows.as_ptr().add(i * self.wide + j * TILE * self.c);
+            let mut d = [V::splat(0.0); N];
+            for (m, d) in d.chunks_exact_mut(2).enumerate() {
+                let at = from.add(m * V::LANES);
+                d.copy_from_slice(&V::load(at).zip(V::load(at.add(TILE * self.c))));
+            }
+            for (v, to) in points(d).into_iter().zip(&self.to[i * SIDE..][..SIDE]) {
+                v.store(to.add(j * self.c));
+            }
+        }
+    }
+
+    /// Sixteen channels from `k` on of two neighbouring tiles, their lanes in turns.
+    ///
+    /// # Safety
+    /// As [`AlongWidth::two_tiles`], for these channels.
+    #[inline(always)]
+    unsafe fn zip_of_sixteen<V: Vector>(&self, i: usize, j: usize, k: usize) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let from = self.rows.as_ptr().add(i * self.wide + j * TILE * self.c + k);
+            let (mut low, mut high) = ([V::splat(0.0); N], [V::splat(0.0); N]);
+            for (m, (low, high)) in low.iter_mut().zip(&mut high).enumerate() {
+                let at = from.add(m * self.c);
+                [*low, *high] = V::load(at).zip(V::load(at.add(TILE * self.c)));
+            }
+            for (half, d) in [low, high].into_iter().enumerate() {
+                for (v, to) in points(d).into_iter().zip(&self.to[i * SIDE..][..SIDE]) {
+                    v.store(to.add(j * self.c + 2 * k + half * V::LANES));
+                }
             }
         }
     }

@@ -127,7 +127,14 @@ impl Layer<'_> {
     /// Nothing else reads or writes the points of that row.
     unsafe fn fill(&self, part: &Part, i: usize, points: Shared) {
         let xs = Shape { c: self.lanes, ..self.ys };
-        let tiles = Tiles::<TILE> { isa: self.isa, x: &self.g, xs, pad: [0; 2], columns: part.columns };
+        let tiles = Tiles::<TILE> {
+            isa: self.isa,
+            x: &self.g,
+            xs,
+            pad: [0; 2],
+            columns: part.columns,
+            zipped: false,
+        };
         let (n, d) = part.place(i / part.rows);
         let to = [self.apart(part), i * part.columns * self.lanes];
         // SAFETY: the caller's promise.

@@ -9,7 +9,7 @@ use crate::isa::Isa;
 use crate::kept::{Kept, Room};
 use crate::map::Source;
 use crate::panels::{Panel, Panels, WIDEST};
-use crate::tile::{Plain, Tap, multiply};
+use crate::tile::{Plain, Tap, multiply, zipped};
 use crate::{Conv, Shape};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -40,7 +40,7 @@ pub(crate) fn convolve(
         return;
     }
     let cut = Cut::new(conv, ys);
-    let part = |i: usize| Part::new(isa, conv, (x, xs, ys), &cut, i);
+    let part = |i: usize| Part::new(isa, conv, (x, xs, ys), &cut, i).zipped_where_it_pays();
     match cut.jobs() {
         1 => part(0).shared(weights, y, end),
         jobs => (0..jobs).into_par_iter().for_each(|i| part(i).alone(weights, y, end)),
@@ -52,7 +52,7 @@ pub(crate) fn room(conv: &Conv, xs: Shape, threads: usize) -> Room {
     let ys = conv.output(xs);
     let cut = Cut::new(conv, ys);
     let none = Source::Values(&[], xs.c);
-    let part = Part::new(Isa::Portable, conv, (&none, xs, ys), &cut, 0);
+    let part = Part::new(Isa::best(), conv, (&none, xs, ys), &cut, 0).zipped_where_it_pays();
     let products = POINTS * POSITIONS.min(part.results() * part.plane()) * WIDEST;
     // One part has its points once, and all threads work on it.
     let [points, threads] = match cut.jobs() {
@@ -92,6 +92,8 @@ pub(super) struct Part<'a> {
     /// First row of tiles and rows.
     pub row: usize,
     pub rows: usize,
+    /// Whether the points of two neighbouring tiles lie in turns.
+    zipped: bool,
 }
 
 /// Positions that go together into a product of matrices, and the kernel's slices that see more than padding there.
@@ -117,7 +119,28 @@ impl<'a> Part<'a> {
         let samples = cut.samples.min(all_samples - sample);
         let slices = cut.slices.min(all_slices - slice);
         let rows = cut.rows.min(cut.tiles[0] - row);
-        Self { isa, conv, x, xs, ys, columns: cut.tiles[1], sample, samples, slice, slices, row, rows }
+        Self {
+            isa,
+            conv,
+            x,
+            xs,
+            ys,
+            columns: cut.tiles[1],
+            sample,
+            samples,
+            slice,
+            slices,
+            row,
+            rows,
+            zipped: false,
+        }
+    }
+
+    /// The same, points lying in turns where a vector then holds the products of all channels at two positions.
+    fn zipped_where_it_pays(self) -> Self {
+        let fits = self.xs.c == 8 || self.xs.c.is_multiple_of(16);
+        let pays = self.ys.c <= 8 && self.columns.is_multiple_of(2) && zipped::at_hand(self.isa);
+        Self { zipped: fits && pays, ..self }
     }
 
     /// Tiles of a slice.
@@ -199,7 +222,7 @@ impl<'a> Part<'a> {
     /// The input, to be cut into tiles.
     fn tiles(&self) -> Tiles<'a, SIDE> {
         let pad = [self.conv.pad[1], self.conv.pad[2]];
-        Tiles { isa: self.isa, x: self.x, xs: self.xs, pad, columns: self.columns }
+        Tiles { isa: self.isa, x: self.x, xs: self.xs, pad, columns: self.columns, zipped: self.zipped }
     }
 
     /// Transforms the tiles of one row of one slice.
@@ -281,9 +304,22 @@ impl<'a> Part<'a> {
                     tap.x = &points[at..at + count * c];
                 }
                 let part = panel.rows((p * self.conv.kernel[0] + seen.start) * c, seen.len() * c);
-                multiply(self.isa, &taps, *count, part, &Plain::new(products, width));
+                if self.zipped {
+                    zipped::multiply(&taps, part, products);
+                } else {
+                    multiply(self.isa, &taps, *count, part, &Plain::new(products, width));
+                }
             }
-            let back = Back { ys: self.ys, products, places: &places, count: *count, panel, y, end };
+            let back = Back {
+                ys: self.ys,
+                products,
+                places: &places,
+                count: *count,
+                zipped: self.zipped,
+                panel,
+                y,
+                end,
+            };
             // SAFETY: the products are those of `count` positions; each position has results of its own, and
             // each panel channels of its own.
             unsafe { self.isa.run(&back) };
