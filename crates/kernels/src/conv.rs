@@ -214,10 +214,14 @@ impl Conv {
 
     /// The input gradient where patches do not overlap: each output place makes its own patch.
     fn spread_patches(&self, isa: Isa, gy: &[f32], xs: Shape, weight: &[f32], gx: &mut [f32]) {
-        let (taps, c_in) = (self.taps(), self.c_in);
-        let tap = |t: usize| Panels::new(self.c_out, c_in, |o, i| weight[(o * c_in + i) * taps + t]);
-        let weights: Vec<Panels> = (0..taps).map(tap).collect();
-        let (end, gx) = (Finish::default().prepare(xs), Shared::new(gx));
+        let (taps, c_in, wide) = (self.taps(), self.c_in, self.kernel[2]);
+        // The taps along width side by side.
+        let at = |t: usize, o: usize, column: usize| {
+            weight[(o * c_in + column % c_in) * taps + t * wide + column / c_in]
+        };
+        let matrix = |t: usize| Panels::new(self.c_out, wide * c_in, |o, i| at(t, o, i));
+        let weights: Vec<Panels> = (0..taps / wide).map(matrix).collect();
+        let (end, gx) = (Finish::default().prepare_together(xs, wide), Shared::new(gx));
         spread(isa, (gy, self.output(xs)), self.kernel, &weights, (gx, xs), &end);
     }
 

@@ -80,7 +80,8 @@ pub(crate) fn points(isa: Isa, maps: &[Source], weights: &Panels, ys: Shape, y: 
 }
 
 /// The reverse of a convolution whose patches do not overlap: each place of `x` makes its own patch of
-/// the result, with weights of its own for each tap `[kd][kh][kw]`; what no patch covers becomes zero.
+/// the result, with a matrix `[c][kw][c out]` for each tap `[kd][kh]`; what no patch covers becomes zero. `end` is that
+/// of `kw` places together.
 pub(crate) fn spread(
     isa: Isa,
     (x, xs): (&[f32], Shape),
@@ -90,8 +91,9 @@ pub(crate) fn spread(
     end: &Ending,
 ) {
     assert_eq!(x.len(), xs.len(), "values do not fit their shape");
-    assert_eq!(taps.len(), kernel.iter().product::<usize>(), "weights packed for another layer");
-    assert!(taps.iter().all(|t| (t.rows, t.columns) == (xs.c, ys.c)), "weights packed for another layer");
+    let patch = kernel[2] * ys.c;
+    assert_eq!(taps.len(), kernel[0] * kernel[1], "weights packed for another layer");
+    assert!(taps.iter().all(|t| (t.rows, t.columns) == (xs.c, patch)), "weights packed for another layer");
     assert!((0..3).all(|a| xs.space()[a] * kernel[a] <= ys.space()[a]) && xs.n == ys.n);
     if ys.is_empty() {
         return;
@@ -102,13 +104,13 @@ pub(crate) fn spread(
     (0..ys.n * deep * high).into_par_iter().with_min_len((4096 / line).max(1)).for_each(|job| {
         let (h, d, n) = (job % high, job / high % deep, job / (high * deep));
         let covered = d < xs.d && h < xs.h;
-        for part in 0..kernel[0] * kernel[1] {
+        for (part, weights) in taps.iter().enumerate() {
             let (z, row) = (d * kernel[0] + part / kernel[1], h * kernel[1] + part % kernel[1]);
             if z >= ys.d || row >= ys.h {
                 continue;
             }
             let at = ((n * ys.d + z) * ys.h + row) * line;
-            let filled = if covered { xs.w * kernel[2] * ys.c } else { 0 };
+            let filled = if covered { xs.w * patch } else { 0 };
             // SAFETY: each row of the result belongs to one job; the slice dies here.
             unsafe { y.slice(at + filled, line - filled) }.fill(0.0);
             if !covered {
@@ -116,12 +118,10 @@ pub(crate) fn spread(
             }
             let from = ((n * xs.d + d) * xs.h + h) * xs.w * xs.c;
             let runs = [Tap { x: &x[from..][..xs.w * xs.c], step: xs.c, run: xs.c }];
-            for w in 0..kernel[2] {
-                for panel in taps[part * kernel[2] + w].iter() {
-                    // SAFETY: each row of the result belongs to one job, which fills it piece by piece.
-                    let store = unsafe { y.results(end, at + w * ys.c, kernel[2] * ys.c, panel.first) };
-                    multiply(isa, &runs, xs.w, panel, &store);
-                }
+            for panel in weights.iter() {
+                // SAFETY: each row of the result belongs to one job, which fills it piece by piece.
+                let store = unsafe { y.results(end, at, patch, panel.first) };
+                multiply(isa, &runs, xs.w, panel, &store);
             }
         }
     });

@@ -47,9 +47,15 @@ const SPARE: usize = 32;
 impl<'a> Finish<'a> {
     /// Panics unless every operand is as long as the result's shape `ys` asks.
     pub(crate) fn prepare(&self, ys: Shape) -> Ending<'a> {
+        self.prepare_together(ys, 1)
+    }
+
+    /// The same for `count` places of a row that are ended as one with the channels of all of them.
+    pub(crate) fn prepare_together(&self, ys: Shape, count: usize) -> Ending<'a> {
+        let together = Shape { w: ys.w / count, c: ys.c * count, ..ys };
         let padded = |values: &[f32]| {
             assert_eq!(values.len(), ys.c, "the bias or the slopes do not fit the result");
-            values.iter().copied().cycle().take(ys.c + SPARE).collect()
+            values.iter().copied().cycle().take(together.c + SPARE).collect()
         };
         if let Some((Stored::Array(residual), _)) = self.residual {
             assert_eq!(residual.len(), ys.len(), "the residual does not fit the result");
@@ -59,8 +65,8 @@ impl<'a> Finish<'a> {
             Act::Relu => (true, None),
             Act::PRelu(slope) => (false, Some(padded(slope))),
         };
-        let bias = self.bias.map_or_else(|| vec![0.0; ys.c + SPARE], padded);
-        Ending { bias, residual: self.residual, rectified, slope, shape: ys }
+        let bias = self.bias.map_or_else(|| vec![0.0; together.c + SPARE], padded);
+        Ending { bias, residual: self.residual, rectified, slope, shape: together }
     }
 }
 

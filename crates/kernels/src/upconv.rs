@@ -9,6 +9,8 @@ use crate::{Conv, Shape};
 
 const KERNEL: [usize; 3] = [2; 3];
 const TAPS: usize = 8;
+/// Taps along depth and height; the two along width are side by side in each matrix.
+const MATRICES: usize = 4;
 
 /// A transposed convolution with kernel and stride 2 along every axis: no two of its patches overlap.
 /// Its gradients are those of the convolution that it transposes.
@@ -20,7 +22,7 @@ pub struct UpConv {
     pub c_out: usize,
 }
 
-/// Weights of an up-convolution in the order in which it reads them: a matrix for each tap.
+/// Weights of an up-convolution in the order in which it reads them: a matrix for each tap along depth and height.
 #[derive(Debug, Clone)]
 pub struct PackedUp(Vec<Panels>);
 
@@ -33,9 +35,11 @@ impl UpConv {
     /// Packs weights `[in, out, 2, 2, 2]`.
     pub fn pack(&self, weight: &[f32]) -> PackedUp {
         self.check(weight);
-        let tap =
-            |t: usize| Panels::new(self.c_in, self.c_out, |i, o| weight[(i * self.c_out + o) * TAPS + t]);
-        PackedUp((0..TAPS).map(tap).collect())
+        let (out, wide) = (self.c_out, KERNEL[2]);
+        let at = |t: usize, i: usize, column: usize| {
+            weight[(i * out + column % out) * TAPS + t * wide + column / out]
+        };
+        PackedUp((0..MATRICES).map(|t| Panels::new(self.c_in, wide * out, |i, o| at(t, i, o))).collect())
     }
 
     fn check(&self, weight: &[f32]) {
@@ -60,7 +64,8 @@ impl UpConv {
         assert_eq!(xs.c, self.c_in, "channels do not fit the up-convolution");
         let ys = self.output(xs);
         assert_eq!(y.len(), ys.len(), "the result does not fit its shape");
-        spread(isa, (x, xs), KERNEL, &weights.0, (Shared::new(y), ys), &finish.prepare(ys));
+        let end = finish.prepare_together(ys, KERNEL[2]);
+        spread(isa, (x, xs), KERNEL, &weights.0, (Shared::new(y), ys), &end);
     }
 
     /// Gradient with respect to the input.
