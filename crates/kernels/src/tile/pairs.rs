@@ -18,7 +18,9 @@ pub(super) unsafe fn run<S: Store>(product: &Product<S>) {
     // A step known beforehand needs no arithmetic of addresses, which would take as long as the products.
     // SAFETY: the caller's promise; the steps are those of the taps.
     unsafe {
-        if all(8) {
+        if all(1) {
+            rows::<S, 1>(product)
+        } else if all(8) {
             rows::<S, 8>(product)
         } else if all(16) {
             rows::<S, 16>(product)
@@ -83,7 +85,7 @@ unsafe fn tile<S: Store, const STEP: usize, const P: usize>(product: &Product<S>
                 let weights =
                     _mm512_maskz_permutexvar_ps(0x5555, apart, _mm512_castps256_ps512(_mm256_loadu_ps(w)));
                 for (p, sum) in sums.iter_mut().enumerate() {
-                    let one = _mm512_maskz_broadcastss_ps(0x5555, _mm_load_ss(x.add(p * step + tap.run - 1)));
+                    let one = _mm512_set1_ps(*x.add(p * step + tap.run - 1));
                     *sum = _mm512_fmadd_ps(one, weights, *sum);
                 }
                 w = w.add(8);
