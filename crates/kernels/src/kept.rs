@@ -1,7 +1,7 @@
 //! Buffers that each thread keeps from call to call: fresh memory costs a page fault for every page, a fifth of a
 //! training step.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 
 /// What a thread keeps a buffer for; one that is in use is not used twice.
@@ -28,8 +28,12 @@ pub(crate) enum Kept {
 }
 
 thread_local! {
-    static BUFFERS: [Cell<Vec<f32>>; 9] = const { [const { Cell::new(Vec::new()) }; 9] };
+    static BUFFERS: [RefCell<Vec<Vec<f32>>>; 9] = const { [const { RefCell::new(Vec::new()) }; 9] };
 }
+
+/// Floats of weights that are kept for the next layers, of either kind: a network in training packs all of its weights
+/// at each step, and those of its layers differ by far in size.
+const WEIGHTS: usize = 1 << 22;
 
 impl Kept {
     /// Lends `work` a buffer of `len` floats of any value.
@@ -39,22 +43,40 @@ impl Kept {
 
     /// A buffer of `len` floats of any value, until it is dropped.
     pub fn take(self, len: usize) -> Lent {
-        // Weights may be held for long, and then not in a buffer that is much too large.
-        let most = match self {
-            Self::Weights | Self::Panels => len.saturating_mul(2),
-            _ => usize::MAX,
+        let (most, keeps) = match self {
+            // Weights may be held for long, and then not in a buffer that is much too large.
+            Self::Weights | Self::Panels => (len.saturating_mul(2), true),
+            _ => (usize::MAX, false),
         };
-        let mut buffer = BUFFERS.with(|all| all[self as usize].take());
-        if !(len..=most).contains(&buffer.len()) {
-            if buffer.len() > len {
-                BUFFERS.with(|all| all[self as usize].set(buffer));
-            } else {
+        let kept = BUFFERS.with(|all| {
+            let mut kept = all[self as usize].borrow_mut();
+            let fits = |b: &Vec<f32>| (len..=most).contains(&b.len());
+            let best = (0..kept.len()).filter(|&i| fits(&kept[i])).min_by_key(|&i| kept[i].len());
+            if best.is_none() && !keeps {
                 // Not grown: that would copy what nobody wants, with both in memory.
-                drop(buffer);
+                kept.clear();
             }
-            buffer = vec![0.0; len];
-        }
-        Lent { buffer, len, of: self }
+            best.map(|i| kept.swap_remove(i))
+        });
+        Lent { buffer: kept.unwrap_or_else(|| vec![0.0; len]), len, of: self }
+    }
+
+    /// Takes a buffer back: the largest is kept, and of weights as many as there is room for, the larger ones first.
+    fn give(self, buffer: Vec<f32>) {
+        let room = if matches!(self, Self::Weights | Self::Panels) { WEIGHTS } else { 0 };
+        // A thread that ends keeps none.
+        let _ = BUFFERS.try_with(|all| {
+            let mut kept = all[self as usize].borrow_mut();
+            kept.insert(0, buffer);
+            kept.sort_by_key(|b| std::cmp::Reverse(b.len()));
+            let mut total = 0;
+            let mut is_room = |b: &Vec<f32>| {
+                total += b.len();
+                total <= room
+            };
+            let count = kept.iter().take_while(|b| is_room(b)).count();
+            kept.truncate(count.max(1));
+        });
     }
 }
 
@@ -114,11 +136,7 @@ impl Clone for Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        // Where several were lent the largest is kept. A thread that ends keeps none.
-        let _ = BUFFERS.try_with(|all| {
-            let (own, other) = (std::mem::take(&mut self.buffer), all[self.of as usize].take());
-            all[self.of as usize].set(if own.len() < other.len() { other } else { own });
-        });
+        self.of.give(std::mem::take(&mut self.buffer));
     }
 }
 
@@ -144,6 +162,17 @@ mod tests {
         assert_ne!(small.as_ptr(), at);
         drop((small.clone(), small));
         assert_eq!(Kept::Panels.take(9).as_ptr(), at);
+    }
+
+    #[test]
+    fn weights_of_several_layers_come_back_until_there_are_too_many() {
+        let sizes = [1000, 40, 8000];
+        let taken = || sizes.map(|n| Kept::Weights.take(n));
+        let at = taken().each_ref().map(|b| b.as_ptr());
+        assert_eq!(taken().each_ref().map(|b| b.as_ptr()), at);
+        // The largest leaves no room for others, but is kept itself.
+        drop(Kept::Weights.take(WEIGHTS + 1));
+        assert_eq!(BUFFERS.with(|all| all[Kept::Weights as usize].borrow().len()), 1);
     }
 
     /// Fills what this thread keeps.
