@@ -162,6 +162,23 @@ impl Conv {
         self.run(isa, maps, xs, weights.panels(self.method(xs)), finish, y);
     }
 
+    /// As [`Conv::forward`], with weights `[out, in, kd, kh, kw]` that are used once.
+    pub fn forward_once(
+        &self,
+        isa: Isa,
+        x: &[f32],
+        xs: Shape,
+        weight: &[f32],
+        finish: &Finish,
+        y: &mut [f32],
+    ) {
+        self.check_weight(weight);
+        let (c_in, taps) = (self.c_in, self.taps());
+        let at = |tap: usize, i: usize, o: usize| weight[(o * c_in + i) * taps + tap];
+        let weights = self.panels(self.method(xs), at);
+        self.run(isa, &[Map::Values(x, xs.c)], xs, &weights, finish, y);
+    }
+
     /// Convolves with weights packed for the method of the shape.
     fn run(&self, isa: Isa, maps: &[Map], xs: Shape, weights: &Panels, finish: &Finish, y: &mut [f32]) {
         let ys = self.output(xs);

@@ -176,6 +176,7 @@ fn step(
             optimizer.update(config, name, values, gradient, Step { scale, rate, decayed: axes > 1 });
         }
     })?;
+    net.give_back(gradients);
     state.step += 1;
     for (curve, value) in state.curves.iter_mut().zip(&pass.values) {
         curve.points.push((state.step, *value));

@@ -103,6 +103,7 @@ fn main() -> Done<()> {
         drop(outputs);
         let gradients = net.gradients(gradients)?;
         adam.step(&mut net, &gradients)?;
+        net.give_back(gradients);
         println!("{}", start.elapsed().as_secs_f64());
         stdout().flush()?;
         losses.extend(value.to_le_bytes());

@@ -32,7 +32,7 @@ impl Moments {
 
 /// Per-channel numbers repeated, so that one run of the inner loop is long whatever `c` is.
 fn repeated(v: &[f32]) -> Vec<f32> {
-    v.repeat((64 / v.len().max(1)).max(1))
+    v.repeat((512 / v.len().max(1)).max(1))
 }
 
 /// Adds up the repeats of per-channel sums.

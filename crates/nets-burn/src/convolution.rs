@@ -54,9 +54,9 @@ fn parameters(
     if !needed[1] && !wants_bias {
         return vec![None; inputs.len() - 1];
     }
-    let mut weight = vec![0.0; inputs[1].values.len()];
     let mut bias = vec![0.0; if wants_bias { outputs } else { 0 }];
-    f(&mut weight, wants_bias.then_some(bias.as_mut_slice()));
+    let own = wants_bias.then_some(bias.as_mut_slice());
+    let weight = filled(inputs[1].values.len(), |weight| f(weight, own));
     let mut all = vec![needed[1].then_some(weight)];
     if has_bias {
         all.push(wants_bias.then_some(bias));
@@ -73,8 +73,8 @@ impl Node {
         match self {
             Self::Conv { stride, pad } => {
                 let conv = conv(&inputs[1], *stride, *pad);
-                let (packed, ys) = (conv.pack(inputs[1].values), conv.output(xs));
-                let y = filled(ys.len(), |y| conv.forward(isa, x, xs, &packed, &finish, y));
+                let (weight, ys) = (inputs[1].values, conv.output(xs));
+                let y = filled(ys.len(), |y| conv.forward_once(isa, x, xs, weight, &finish, y));
                 (y, axes(ys))
             }
             Self::UpConv => {

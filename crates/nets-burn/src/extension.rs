@@ -98,7 +98,14 @@ impl NodeKernels for Flex {
             inputs.iter().zip(&shapes).map(|(t, shape)| View { shape, values: values(t) }).collect();
         let gradients = node.backward(&views, values(&output), dy.storage::<f32>(), needed);
         inputs.into_iter().chain([output, Some(dy)]).flatten().for_each(Self::recycle);
-        gradients.into_iter().zip(shapes).map(|(g, shape)| g.map(|g| tensor(g, shape))).collect()
+        let mut gradients: Vec<Option<FlexTensor>> =
+            gradients.into_iter().zip(shapes).map(|(g, shape)| g.map(|g| tensor(g, shape))).collect();
+        if node.gradients_are_alike() {
+            // Shared, not copied.
+            let one = gradients[0].clone();
+            gradients.fill(one);
+        }
+        gradients
     }
 
     fn recycle(tensor: FlexTensor) {

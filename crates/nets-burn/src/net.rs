@@ -3,7 +3,7 @@
 use crate::extension::{Raw, run};
 use crate::node::{Node, Statistics};
 use crate::plain::{self, Batch};
-use crate::pool::Kept;
+use crate::pool::{self, Kept};
 use crate::{Error, Result};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
@@ -274,6 +274,11 @@ impl Net {
             take(&p.bias, &format!("{}.bias", layer.name), &mut gradients, &mut all)?;
         }
         Ok(all)
+    }
+
+    /// Takes back gradients that are done with: the next step's are written there.
+    pub fn give_back(&self, gradients: BTreeMap<String, Vec<f32>>) {
+        gradients.into_values().for_each(pool::give);
     }
 
     /// Calls `f` with the name, number of axes and values of each trained tensor, in the graph's

@@ -146,6 +146,11 @@ impl Node {
         }
     }
 
+    /// Whether all inputs have the same gradient, of which [`Node::backward`] then gives one.
+    pub(crate) fn gradients_are_alike(&self) -> bool {
+        matches!(self, Self::Add { scale: 1.0, .. })
+    }
+
     /// The gradient of each needed input, given the gradient `dy` of the result. `inputs` hold
     /// values only where [`Node::keeps_input`], `y` only where [`Node::keeps_output`].
     pub(crate) fn backward(
@@ -191,8 +196,8 @@ impl Node {
             }
             Self::Add { scale, relu } => {
                 let first = through(*relu);
-                let second = each::map(&first, |d| d * scale);
-                vec![Some(first), Some(second)]
+                let second = (!self.gradients_are_alike()).then(|| each::map(&first, |d| d * scale));
+                vec![Some(first), second]
             }
             Self::Concat => {
                 let widths: Vec<usize> = inputs.iter().map(View::channels).collect();
