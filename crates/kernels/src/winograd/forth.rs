@@ -83,8 +83,10 @@ impl<const N: usize> Tiles<'_, N> {
         let (c, [apart, first]) = (self.xs.c, to);
         let (line, strip, wide) = (self.xs.w * c, self.strip(), self.wide());
         let (zeros, rows) = rows.split_at_mut(line);
-        zeros.fill(0.0);
         let [top, bottom] = [0, N].map(|i| (row * TILE + i).saturating_sub(self.pad[0]).min(self.xs.h));
+        if bottom - top < N {
+            zeros.fill(0.0);
+        }
         let places = [top, bottom].map(|y| (slice * self.xs.h + y) * self.xs.w);
         // SAFETY: what wide kernels read is not stored in place.
         let values = unsafe { self.x.read(places[0]..places[1], made) };
