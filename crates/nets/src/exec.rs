@@ -200,9 +200,12 @@ impl Executor {
             drop(std::mem::take(&mut space.values));
             space.values = vec![0.0; n * plan.size];
         }
-        for &s in &plan.order {
-            self.step(s, feed, &plan, &shapes, &mut space.values);
-        }
+        // On a thread of the pool: from elsewhere each layer would have to wake it, and to wait to be woken.
+        rayon::scope(|_| {
+            for &s in &plan.order {
+                self.step(s, feed, &plan, &shapes, &mut space.values);
+            }
+        });
         let take = |&o: &usize| {
             let (begin, len) = (n * plan.place[o], n * shapes[o].len());
             Tensor { shape: shapes[o].batched(n), data: space.values[begin..begin + len].to_vec() }
