@@ -31,8 +31,8 @@ thread_local! {
     static BUFFERS: [RefCell<Vec<Vec<f32>>>; 9] = const { [const { RefCell::new(Vec::new()) }; 9] };
 }
 
-/// Floats of weights that are kept for the next layers, of either kind: a network in training packs all of its weights
-/// at each step, and those of its layers differ by far in size.
+/// Floats of weights that are kept for the next layers beside those of the largest, of either kind: a network in training
+/// packs all of its weights at each step, and those of its layers differ by far in size.
 const WEIGHTS: usize = 1 << 22;
 
 impl Kept {
@@ -61,7 +61,8 @@ impl Kept {
         Lent { buffer: kept.unwrap_or_else(|| vec![0.0; len]), len, of: self }
     }
 
-    /// Takes a buffer back: the largest is kept, and of weights as many as there is room for, the larger ones first.
+    /// Takes a buffer back: the largest is kept, and of weights as many others as there is room for, the larger ones
+    /// first.
     fn give(self, buffer: Vec<f32>) {
         let room = if matches!(self, Self::Weights | Self::Panels) { WEIGHTS } else { 0 };
         // A thread that ends keeps none.
@@ -69,13 +70,14 @@ impl Kept {
             let mut kept = all[self as usize].borrow_mut();
             kept.insert(0, buffer);
             kept.sort_by_key(|b| std::cmp::Reverse(b.len()));
-            let mut total = 0;
-            let mut is_room = |b: &Vec<f32>| {
-                total += b.len();
-                total <= room
+            let mut left = room;
+            let mut fits = |b: &Vec<f32>| {
+                let after = left.checked_sub(b.len());
+                left = after.unwrap_or(0);
+                after.is_some()
             };
-            let count = kept.iter().take_while(|b| is_room(b)).count();
-            kept.truncate(count.max(1));
+            let others = kept.iter().skip(1).take_while(|b| fits(b)).count();
+            kept.truncate(1 + others);
         });
     }
 }
@@ -170,9 +172,12 @@ mod tests {
         let taken = || sizes.map(|n| Kept::Weights.take(n));
         let at = taken().each_ref().map(|b| b.as_ptr());
         assert_eq!(taken().each_ref().map(|b| b.as_ptr()), at);
-        // The largest leaves no room for others, but is kept itself.
+        // The largest is kept whatever its size, and others while there is room.
+        let count = || BUFFERS.with(|all| all[Kept::Weights as usize].borrow().len());
         drop(Kept::Weights.take(WEIGHTS + 1));
-        assert_eq!(BUFFERS.with(|all| all[Kept::Weights as usize].borrow().len()), 1);
+        assert_eq!(count(), 4);
+        drop((Kept::Weights.take(WEIGHTS + 1), Kept::Weights.take(WEIGHTS)));
+        assert_eq!(count(), 2);
     }
 
     /// Fills what this thread keeps.
@@ -181,9 +186,10 @@ mod tests {
         for kind in [Points, Gradients, Rows, Products, Sums, Spread, Pointwise] {
             kind.lend(1 << 18, |b| b.fill(value));
         }
-        // Lengths that the weights below ask for, near enough to be used.
-        Weights.lend(1 << 12, |b| b.fill(value));
-        Panels.lend(1 << 14, |b| b.fill(value));
+        BUFFERS.with(|all| {
+            let weights = [Weights, Panels].map(|kind| all[kind as usize].borrow_mut());
+            weights.into_iter().for_each(|mut kept| kept.iter_mut().for_each(|b| b.fill(value)));
+        });
     }
 
     #[test]

@@ -117,8 +117,22 @@ fn the_shapes_that_the_networks_use() {
     check(conv(1, 32, [1, 7, 7], [1, 2, 2], [0, 3, 3]), s(3, 1, 16, 16, 1), 6);
     check(conv(32, 40, [1, 3, 3], [1, 2, 2], [0, 1, 1]), s(2, 1, 9, 8, 32), 7);
     check(conv(9, 33, [1; 3], [1, 2, 2], [0; 3]), s(2, 1, 8, 8, 9), 8);
+    // Patches that leave a rest of each axis, or of none.
+    check(conv(5, 3, [2; 3], [2; 3], [0; 3]), s(2, 5, 5, 7, 5), 13);
+    check(conv(4, 6, [1, 2, 3], [1, 2, 3], [0; 3]), s(2, 3, 5, 11, 4), 14);
     // Long enough for several parts, groups of rows and pieces of the weight gradient.
     check(conv(40, 24, [1, 1, 3], [1; 3], [0, 0, 1]), s(1, 2, 40, 90, 40), 9);
+}
+
+#[test]
+fn what_is_infinite_stays_so_where_runs_are_odd() {
+    let conv = Conv { c_in: 1, c_out: 1, kernel: [1, 1, 3], stride: [1; 3], pad: [0; 3] };
+    let (x, xs) = ([1.0, 2.0, f32::INFINITY], Shape { n: 1, d: 1, h: 1, w: 3, c: 1 });
+    for isa in Isa::available() {
+        let mut y = [0.0];
+        conv.forward(isa, &x, xs, &conv.pack(&[1.0, 1.0, 1.0]), &Finish::default(), &mut y);
+        assert_eq!(y, [f32::INFINITY], "{isa:?}");
+    }
 }
 
 /// By Winograd's method, forward and gradients alike.
@@ -150,6 +164,7 @@ fn winograd_at_any_edge_and_tail() {
     check_winograd(conv(16, 8, 3, [1; 3]), s(2, 3, 9, 29, 16), 13);
     check_winograd(conv(8, 3, 3, [1; 3]), s(1, 20, 24, 64, 8), 14);
     check_winograd(conv(48, 5, 3, [1; 3]), s(1, 2, 8, 23, 48), 15);
+    check_winograd(conv(8, 8, 3, [1; 3]), s(2, 12, 60, 48, 8), 18);
     check_winograd(conv(32, 8, 1, [0, 1, 1]), s(1, 2, 6, 16, 32), 16);
     check_winograd(conv(16, 8, 3, [1; 3]), s(1, 2, 8, 20, 16), 17);
     // A weight gradient of several jobs, but too few parts for sums of their own.
@@ -266,6 +281,11 @@ fn check_up(isa: Isa, c_in: usize, c_out: usize) {
             if v < 0.0 { v * f64::from(slope[i % c_out]) } else { v }
         };
         close(&y, &transposed.iter().enumerate().map(finished).collect::<Vec<_>>());
+        if residual.is_some() {
+            let (mut in_place, residual) = (r.clone(), Some((Stored::InPlace, 0.25)));
+            up.forward(isa, &x, xs, &up.pack(&w), &Finish { residual, ..finish }, &mut in_place);
+            assert_eq!(in_place, y);
+        }
     }
 
     let (mut gx, mut forward) = (vec![f32::NAN; xs.len()], vec![f32::NAN; xs.len()]);
@@ -284,7 +304,8 @@ fn check_up(isa: Isa, c_in: usize, c_out: usize) {
 #[test]
 fn up_convolution_is_the_transpose_of_a_stride_2_convolution() {
     for isa in Isa::available() {
-        for (c_in, c_out) in [(9, 5), (32, 8), (16, 33), (1, 24)] {
+        // Two places of a row are ended as one: of two to sixty-six channels.
+        for (c_in, c_out) in [(9, 5), (32, 8), (16, 33), (1, 24), (6, 4), (2, 1), (8, 2), (3, 3)] {
             check_up(isa, c_in, c_out);
         }
     }

@@ -37,6 +37,7 @@ fn time(name: &str, spec: &NetSpec, shape: [usize; 5]) -> Result<(), Box<dyn std
                 values.iter_mut().zip(g).for_each(|(v, g)| *v -= 1e-3 * g);
             }
         })?;
+        net.give_back(gradients);
         println!(
             "  forward {forward:.3} s, backward {:.3} s, all {:.3} s",
             both - forward,

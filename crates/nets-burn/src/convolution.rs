@@ -57,7 +57,12 @@ fn parameters(
     let mut bias = vec![0.0; if wants_bias { outputs } else { 0 }];
     let own = wants_bias.then_some(bias.as_mut_slice());
     let weight = filled(inputs[1].values.len(), |weight| f(weight, own));
-    let mut all = vec![needed[1].then_some(weight)];
+    let mut all = vec![None];
+    if needed[1] {
+        all[0] = Some(weight);
+    } else {
+        pool::give(weight);
+    }
     if has_bias {
         all.push(wants_bias.then_some(bias));
     }

@@ -81,12 +81,18 @@ fn values(t: &Option<FlexTensor>) -> &[f32] {
     t.as_ref().map(FlexTensor::storage::<f32>).unwrap_or(&[])
 }
 
+/// Runs all loops of a node on a thread of the pool: from elsewhere each of them would have to wake it, and to wait to be
+/// woken. Not whole passes: burn holds a lock meanwhile, and a thread of the pool that waits may begin another one.
+fn in_pool<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    rayon::scope(|_| work())
+}
+
 impl NodeKernels for Flex {
     fn forward(node: &Node, inputs: &[FlexTensor]) -> FlexTensor {
         let inputs: Vec<FlexTensor> = inputs.iter().cloned().map(dense).collect();
         let views: Vec<View> =
             inputs.iter().map(|t| View { shape: t.layout().shape(), values: t.storage::<f32>() }).collect();
-        let (values, shape) = node.forward(&views);
+        let (values, shape) = in_pool(|| node.forward(&views));
         tensor(values, shape)
     }
 
@@ -96,7 +102,8 @@ impl NodeKernels for Flex {
         let (output, dy) = (output.map(dense), dense(dy));
         let views: Vec<View> =
             inputs.iter().zip(&shapes).map(|(t, shape)| View { shape, values: values(t) }).collect();
-        let gradients = node.backward(&views, values(&output), dy.storage::<f32>(), needed);
+        let (y, dy_values) = (values(&output), dy.storage::<f32>());
+        let gradients = in_pool(|| node.backward(&views, y, dy_values, needed));
         inputs.into_iter().chain([output, Some(dy)]).flatten().for_each(Self::recycle);
         let mut gradients: Vec<Option<FlexTensor>> =
             gradients.into_iter().zip(shapes).map(|(g, shape)| g.map(|g| tensor(g, shape))).collect();

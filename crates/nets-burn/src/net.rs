@@ -257,10 +257,7 @@ impl Net {
         }
         let parts = outputs.iter().zip(gradients).map(|(v, g)| v.weighed(g));
         let total = parts.reduce(|a, b| a + b);
-        // As in `run`.
-        total
-            .map(|t| rayon::scope(|_| t.backward()))
-            .ok_or_else(|| Error::Input("the network has no output".into()))
+        total.map(|t| t.backward()).ok_or_else(|| Error::Input("the network has no output".into()))
     }
 
     /// The gradient of each trained tensor, by name; a tensor that had no part is left out.
@@ -300,18 +297,7 @@ impl Net {
         Ok(())
     }
 
-    /// On a thread of the pool: from elsewhere each of a step's hundreds of loops would have to wake it, and to wait to be
-    /// woken.
     fn run(&self, image: Tensor<5>, features: Option<Tensor<2>>, train: bool) -> Result<(Vec<Value>, Seen)> {
-        rayon::scope(|_| self.run_here(image, features, train))
-    }
-
-    fn run_here(
-        &self,
-        image: Tensor<5>,
-        features: Option<Tensor<2>>,
-        train: bool,
-    ) -> Result<(Vec<Value>, Seen)> {
         let plan = &self.plan;
         let image = if self.plain { plain::channels_first(image) } else { image };
         let mut seen = Seen::new();

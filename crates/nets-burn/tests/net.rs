@@ -153,3 +153,49 @@ fn a_step_gives_the_same_bits_on_any_number_of_threads() {
     };
     assert_eq!(step(1), step(3));
 }
+
+/// Two convolutions, the second with weights enough to be kept from step to step, and what is added up of them.
+fn sums(adds: &[(&str, [&str; 2])], outputs: &[&str]) -> NetSpec {
+    let conv = Op::Conv { out: 32, kernel: [3; 3], stride: [1; 3], pad: [1; 3], bias: true };
+    let layer = |name: &str, op: Op, inputs: &[&str]| Layer {
+        name: name.into(),
+        inputs: inputs.iter().map(|i| i.to_string()).collect(),
+        op,
+    };
+    let mut layers = vec![layer("a", conv.clone(), &["x"]), layer("b", conv, &["a"])];
+    layers.extend(adds.iter().map(|(name, inputs)| layer(name, Op::Add { scale: 1.0 }, inputs)));
+    NetSpec {
+        name: "sums".into(),
+        channels: 2,
+        features: 0,
+        layers,
+        outputs: outputs.iter().map(|o| o.to_string()).collect(),
+    }
+}
+
+#[test]
+fn branches_of_a_sum_share_its_gradient_and_the_next_step_may_write_where_the_last_one_did() {
+    let (device, size) = (Device::flex().autodiff(), [1, 3, 4, 5, 2]);
+    let (x, dy) = (spread(120, 1), spread(60 * 32, 2));
+    let step = |spec: &NetSpec, dy: Vec<Vec<f32>>, times: usize| {
+        let mut net = Net::from_weights(spec, &weights(&sums(&[], &["b"])), &device).unwrap();
+        let mut steps = Vec::new();
+        for _ in 0..times {
+            let outputs = net.forward_train(image(&x, size, &device), None, 0.1).unwrap();
+            let gradients = net.backward(&outputs, dy.clone()).unwrap();
+            let gradients = net.gradients(gradients).unwrap();
+            steps.push(gradients.clone());
+            net.give_back(gradients);
+        }
+        steps
+    };
+    // b + b + a: the one tensor twice, then beside another one.
+    let summed = sums(&[("two", ["b", "b"]), ("all", ["two", "a"])], &["all"]);
+    let steps = step(&summed, vec![dy.clone()], 3);
+    assert!(steps[0] == steps[1] && steps[0] == steps[2]);
+    let twice = dy.iter().map(|d| 2.0 * d).collect();
+    let apart = step(&sums(&[], &["b", "a"]), vec![twice, dy], 1);
+    for (name, gradient) in &steps[0] {
+        close(gradient, &apart[0][name], 1e-5, name);
+    }
+}

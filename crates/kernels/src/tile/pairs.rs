@@ -81,12 +81,11 @@ unsafe fn tile<S: Store, const STEP: usize, const P: usize>(product: &Product<S>
                 w = w.add(16);
             }
             if tap.run % 2 == 1 {
-                // The last one by itself, nothing in the odd lanes.
-                let weights =
-                    _mm512_maskz_permutexvar_ps(0x5555, apart, _mm512_castps256_ps512(_mm256_loadu_ps(w)));
+                // The last one by itself, in the even lanes.
+                let weights = _mm512_permutexvar_ps(apart, _mm512_castps256_ps512(_mm256_loadu_ps(w)));
                 for (p, sum) in sums.iter_mut().enumerate() {
                     let one = _mm512_set1_ps(*x.add(p * step + tap.run - 1));
-                    *sum = _mm512_fmadd_ps(one, weights, *sum);
+                    *sum = _mm512_mask3_fmadd_ps(one, weights, *sum, 0x5555);
                 }
                 w = w.add(8);
             }

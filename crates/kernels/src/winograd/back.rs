@@ -30,7 +30,8 @@ pub(super) struct Back<'a> {
 }
 
 impl Job for Back<'_> {
-    // Needs: products of that size; results that nothing else reads or writes.
+    // Needs: products of that size, of an even number of positions where lanes lie in turns; results that nothing else
+    // reads or writes.
     #[inline(always)]
     unsafe fn run<V: Vector>(&self) {
         let width = self.panel.width;

@@ -7,6 +7,7 @@ use crate::finish::Shared;
 use crate::isa::{Isa, Job, Vector};
 use crate::kept::Kept;
 use crate::map::Source;
+use crate::tile::zipped;
 
 /// Channels of the tiles of a row that are transformed at a time: their six rows stay in the nearest cache.
 const STRIP: usize = 96;
@@ -81,6 +82,8 @@ impl<const N: usize> Tiles<'_, N> {
         (rows, made): (&mut [f32], &mut [f32]),
     ) {
         let (c, [apart, first]) = (self.xs.c, to);
+        let whole = (c == 8 || c.is_multiple_of(16)) && self.columns.is_multiple_of(2);
+        assert!(!self.zipped || whole && zipped::at_hand(self.isa));
         let (line, strip, wide) = (self.xs.w * c, self.strip(), self.wide());
         let (zeros, rows) = rows.split_at_mut(line);
         let [top, bottom] = [0, N].map(|i| (row * TILE + i).saturating_sub(self.pad[0]).min(self.xs.h));
@@ -135,7 +138,8 @@ impl<const N: usize> Job for AlongHeight<'_, N> {
     // Needs: `count` floats in each row seen; six rows to write, `wide` apart.
     #[inline(always)]
     unsafe fn run<V: Vector>(&self) {
-        // Vectors are to be stored within lines of the cache: what a row begins with before one is stored apart.
+        // Vectors are to be stored within lines of the cache, those of the first row at least, and of the others where
+        // rows are whole lines: what a row begins with before one is stored apart.
         let before = (self.rows.addr() / size_of::<f32>()).wrapping_neg() % V::LANES;
         // SAFETY: k and the lanes stay below `count`.
         unsafe {
@@ -191,7 +195,8 @@ struct AlongWidth<'a, const N: usize> {
 }
 
 impl<const N: usize> Job for AlongWidth<'_, N> {
-    // Needs: six rows of `columns` tiles; `columns * c` floats to write at each point.
+    // Needs: six rows of `columns` tiles; `columns * c` floats to write at each point. Where the channels are zipped
+    // vectors of sixteen lanes, an even number of tiles, and 8 channels or a multiple of 16.
     #[inline(always)]
     unsafe fn run<V: Vector>(&self) {
         for i in 0..SIDE {
@@ -203,7 +208,13 @@ impl<const N: usize> Job for AlongWidth<'_, N> {
                     match (self.zipped, self.c) {
                         (false, _) => self.two_tiles::<V>(i, j),
                         (true, 8) => self.zip_of_eight::<V>(i, j),
-                        (true, c) => (0..c).step_by(16).for_each(|k| self.zip_of_sixteen::<V>(i, j, k)),
+                        (true, c) => {
+                            let mut k = 0;
+                            while k < c {
+                                self.zip_of_sixteen::<V>(i, j, k);
+                                k += 16;
+                            }
+                        }
                     }
                 }
                 j += 2;
