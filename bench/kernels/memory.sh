@@ -3,8 +3,8 @@
 #
 #   bench/kernels/memory.sh [checked] [asan] [valgrind]    all of them without a word
 #
-# checked   debug assertions and overflow checks, which the tests usually run without: the standard library then
-#           checks the arguments of its unsafe functions too
+# checked   debug assertions and overflow checks, which the tests usually run without: the micro-kernels then check the
+#           bounds of what they read, and the standard library the arguments of its unsafe functions
 # asan      AddressSanitizer, every instruction set of this machine; needs a nightly toolchain (NIGHTLY, "nightly")
 # valgrind  memcheck, which also finds reads of what was never written; it knows no AVX-512, so that set is out,
 #           and runs CASES (6) of each random test

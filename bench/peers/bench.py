@@ -117,7 +117,7 @@ def main(shipped, made, programs, scan, pleura, dicom):
     text = summary.text(rows, machine(), statistics.median(loads))
     (out / "summary.md").write_text(text)
     print(text)
-    far = [r for r in rows if r[2] == "difference from ours" and r[-1] > TOLERANCE]
+    far = [r for r in rows if r[2] == "difference from ours" and not r[-1] <= TOLERANCE]
     return f"outputs differ by more than {TOLERANCE:g}: {far}" if far else 0
 
 

@@ -27,7 +27,7 @@ SCREEN_GOAL_S, SCREEN_GOAL_MB = 3.0, 1000.0
 
 
 def verdict(value, goal):
-    return "yes" if value <= goal else f"no, {value / goal:.2g} times the goal"
+    return "yes" if value <= goal else f"no, {value / goal:.3f} times the goal"
 
 
 class Runs:

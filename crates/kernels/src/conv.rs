@@ -76,13 +76,15 @@ impl Conv {
         2.0 * self.output(xs).len() as f64 * (self.taps() * self.c_in) as f64
     }
 
-    /// Shape of the result. Panics when the padded input is smaller than the kernel.
+    /// Shape of the result. Panics when the padded input is smaller than the kernel, or larger than an array can be.
     pub fn output(&self, xs: Shape) -> Shape {
         let x = xs.space();
+        let padded: [usize; 3] = std::array::from_fn(|a| x[a].saturating_add(self.pad[a].saturating_mul(2)));
+        // Offsets into the padded input are not checked again.
+        assert!(xs.with(padded, xs.c).len() < usize::MAX, "the padded input passes the address space");
         let along = |a: usize| {
-            let padded = x[a] + 2 * self.pad[a];
-            assert!(padded >= self.kernel[a], "the input is smaller than the kernel");
-            (padded - self.kernel[a]) / self.stride[a] + 1
+            assert!(padded[a] >= self.kernel[a], "the input is smaller than the kernel");
+            (padded[a] - self.kernel[a]) / self.stride[a] + 1
         };
         xs.with(std::array::from_fn(along), self.c_out)
     }

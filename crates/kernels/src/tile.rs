@@ -59,12 +59,14 @@ impl Store for Plain<'_> {
     }
     #[inline(always)]
     unsafe fn put<V: Vector>(&self, position: usize, lane: usize, sum: V) {
+        debug_assert!(position * self.width + lane + V::LANES <= self.len);
         // SAFETY: `check` saw to it that position and lanes lie within `len`.
         unsafe { sum.store(self.to.add(position * self.width + lane)) }
     }
     #[inline(always)]
     unsafe fn put_twos<V: Vector>(&self, position: usize, sums: &[V]) {
         for (i, sums) in sums.iter().enumerate() {
+            debug_assert!((position + 2 * i) * 8 + V::LANES <= self.len);
             // SAFETY: as `put`; positions of eight lanes lie side by side.
             unsafe { sums.store(self.to.add((position + 2 * i) * 8)) }
         }
@@ -204,7 +206,11 @@ impl<S: Store> Product<'_, S> {
                         *weights = V::load(w.add(b * V::LANES));
                         fetch(w.wrapping_add(AHEAD * width + b * V::LANES));
                     }
+                    debug_assert!(
+                        w.add((B - 1) * V::LANES) <= self.panel.weights.as_ptr_range().end.sub(V::LANES)
+                    );
                     for (p, sums) in sums.iter_mut().enumerate() {
+                        debug_assert!((first + p) * step + k < tap.x.len());
                         let value = V::splat(*x.add(p * step + k));
                         for (sum, weight) in sums.iter_mut().zip(weights) {
                             *sum = sum.add_product(value, weight);

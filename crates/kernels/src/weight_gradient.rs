@@ -238,8 +238,9 @@ pub(crate) struct Rows<'a> {
 /// call sets the sums, whatever they were.
 pub(crate) fn outer(isa: Isa, x: &Rows, g: &[f32], lanes: usize, sums: &mut [f32], first: bool) {
     assert!(x.positions > 0 && lanes.is_multiple_of(LANES));
-    let reach = (x.positions - 1) * x.step + x.run;
-    assert!(x.starts.iter().all(|s| s + reach <= x.x.len()));
+    let reach = (x.positions - 1).checked_mul(x.step).and_then(|r| r.checked_add(x.run));
+    let fits = |s: &usize| reach.and_then(|r| r.checked_add(*s)).is_some_and(|end| end <= x.x.len());
+    assert!(x.starts.iter().all(fits), "a run lies outside of its input");
     assert_eq!(g.len(), x.starts.len() * x.positions * lanes);
     assert_eq!(sums.len(), x.run * lanes);
     let job = Outer { x, g: g.as_ptr(), lanes, sums: sums.as_mut_ptr(), first };
@@ -339,6 +340,7 @@ impl Outer<'_> {
                 for p in 0..positions {
                     let g: [V; B] = std::array::from_fn(|b| V::load(g.add(p * lanes + b * V::LANES)));
                     for (r, sums) in sums.iter_mut().enumerate() {
+                        debug_assert!(start + k + p * step + r < self.x.x.len());
                         let value = V::splat(*x.add(p * step + r));
                         for (sum, g) in sums.iter_mut().zip(g) {
                             *sum = sum.add_product(value, g);

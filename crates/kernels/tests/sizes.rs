@@ -23,6 +23,27 @@ fn shapes_whose_length_passes_the_address_space() {
 }
 
 #[test]
+fn strides_and_padding_whose_products_pass_the_address_space() {
+    let xs = Shape { n: 1, d: 1, h: 1, w: 1, c: 8 };
+    // (2^64 + 8) / 24: three steps of it are 8 floats where multiplication wraps.
+    let stride = [1, 1, 0x0AAA_AAAA_AAAA_AAAB];
+    for (stride, pad) in [(stride, (1 << 60) + 1), ([1; 3], usize::MAX / 2), ([1; 3], 1 << 61)] {
+        let conv = Conv { c_in: 8, c_out: 8, kernel: [1; 3], stride, pad: [0, 0, pad] };
+        assert!(refused(|| {
+            conv.output(xs);
+        }));
+        assert!(refused(|| conv.weight_gradient(
+            Isa::best(),
+            &[1.0; 8],
+            xs,
+            &[1.0; 32],
+            &mut [0.0; 64],
+            None
+        )));
+    }
+}
+
+#[test]
 fn slices_of_another_length() {
     let xs = Shape { n: 1, d: 1, h: 2, w: 3, c: 16 };
     let (x, w) = (vec![1.0; xs.len()], vec![1.0; 256]);

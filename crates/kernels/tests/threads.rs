@@ -33,4 +33,6 @@ fn the_thread_count_changes_no_bit() {
     // In one job that threads share, and in jobs of their own.
     check(16, 10, Shape { n: 2, d: 5, h: 10, w: 11, c: 16 }, Method::Winograd);
     check(16, 10, Shape { n: 1, d: 20, h: 40, w: 41, c: 16 }, Method::Winograd);
+    // The lanes of two tiles in turns, forward and backward.
+    check(8, 8, Shape { n: 2, d: 20, h: 40, w: 48, c: 8 }, Method::Winograd);
 }

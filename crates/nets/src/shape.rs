@@ -186,6 +186,9 @@ impl NetSpec {
                 if !window(kernel) || !window(stride) || pad.iter().any(|&p| p > MOST_WINDOW) {
                     return wrong("kernel, stride or padding out of range");
                 }
+                if (0..3).any(|a| pad[a] >= kernel[a]) {
+                    return wrong("padding must be smaller than the kernel");
+                }
                 Ok(Kind { channels: *out, map: true })
             }
             Op::MaxPool { kernel, stride, pad } => {

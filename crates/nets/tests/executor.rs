@@ -233,6 +233,7 @@ fn a_halo_of_32_voxels_changes_the_shipped_detector_by_little() {
         let n = whole.data.len() as f32;
         let mean = whole.data.iter().sum::<f32>() / n;
         let deviation = (whole.data.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / n).sqrt();
+        assert!(tiles.data.iter().all(|v| v.is_finite()));
         let far = whole.data.iter().zip(&tiles.data).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(far < 0.03 * deviation && far > 0.0, "{far} of {deviation}");
     }

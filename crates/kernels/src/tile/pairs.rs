@@ -74,6 +74,7 @@ unsafe fn tile<S: Store, const STEP: usize, const P: usize>(product: &Product<S>
             for k in (0..tap.run & !1).step_by(2) {
                 let weights = _mm512_permutexvar_ps(apart, _mm512_loadu_ps(w));
                 for (p, sum) in sums.iter_mut().enumerate() {
+                    debug_assert!((first + p) * step + k + 1 < tap.x.len());
                     let two = x.add(p * step + k).cast::<f64>().read_unaligned();
                     let two = _mm512_castpd_ps(_mm512_set1_pd(two));
                     *sum = _mm512_fmadd_ps(two, weights, *sum);
@@ -84,6 +85,7 @@ unsafe fn tile<S: Store, const STEP: usize, const P: usize>(product: &Product<S>
                 // The last one by itself, in the even lanes.
                 let weights = _mm512_permutexvar_ps(apart, _mm512_castps256_ps512(_mm256_loadu_ps(w)));
                 for (p, sum) in sums.iter_mut().enumerate() {
+                    debug_assert!((first + p) * step + tap.run <= tap.x.len());
                     let one = _mm512_set1_ps(*x.add(p * step + tap.run - 1));
                     *sum = _mm512_mask3_fmadd_ps(one, weights, *sum, 0x5555);
                 }
@@ -96,6 +98,7 @@ unsafe fn tile<S: Store, const STEP: usize, const P: usize>(product: &Product<S>
             let (a, b) = (sums[2 * p], sums[(2 * p + 1).min(P - 1)]);
             done[p] = _mm512_add_ps(_mm512_permutex2var_ps(a, even, b), _mm512_permutex2var_ps(a, odd, b));
         }
+        debug_assert_eq!(w, product.panel.weights.as_ptr_range().end);
         product.store.put_twos(first, &done[..P / 2]);
         if P % 2 == 1 {
             product.store.put(first + P - 1, 0, Vector::low(done[P / 2]));

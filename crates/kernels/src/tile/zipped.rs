@@ -102,6 +102,7 @@ mod x86 {
                 for k in 0..tap.run {
                     let weights = _mm512_permutexvar_ps(twice, _mm512_castps256_ps512(_mm256_loadu_ps(w)));
                     for (p, sum) in sums.iter_mut().enumerate() {
+                        debug_assert!((first + p) * step + 2 * k + 1 < tap.x.len());
                         let two = x.add(p * step + 2 * k).cast::<f64>().read_unaligned();
                         let two = _mm512_castpd_ps(_mm512_set1_pd(two));
                         *sum = _mm512_fmadd_ps(two, weights, *sum);
@@ -109,6 +110,7 @@ mod x86 {
                     w = w.add(8);
                 }
             }
+            debug_assert_eq!(w, weights.as_ptr_range().end);
             for (p, sum) in sums.into_iter().enumerate() {
                 _mm512_storeu_ps(to.add((first + p) * 16), sum);
             }

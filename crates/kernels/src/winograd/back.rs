@@ -87,7 +87,9 @@ impl<'a> Back<'a> {
             for (j, column) in columns.iter_mut().enumerate() {
                 let mut m = [V::splat(0.0); SIDE];
                 for (i, m) in m.iter_mut().enumerate() {
-                    *m = V::load(from.add((i * SIDE + j) * self.count * self.panel.width));
+                    let plane = (i * SIDE + j) * self.count * self.panel.width;
+                    debug_assert!(plane + q * self.panel.width + lane + V::LANES <= self.products.len());
+                    *m = V::load(from.add(plane));
                 }
                 *column = output(m);
             }

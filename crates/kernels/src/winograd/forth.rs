@@ -148,6 +148,7 @@ impl<const N: usize> Job for AlongHeight<'_, N> {
             while k + V::LANES <= self.count {
                 let mut d = [V::splat(0.0); N];
                 for (d, seen) in d.iter_mut().zip(self.seen) {
+                    debug_assert!(k + V::LANES <= seen.len());
                     *d = V::load(seen.as_ptr().add(k));
                 }
                 for (i, v) in points(d).into_iter().enumerate() {
@@ -174,6 +175,7 @@ impl<const N: usize> AlongHeight<'_, N> {
         unsafe {
             let mut d = [V::splat(0.0); N];
             for (d, seen) in d.iter_mut().zip(self.seen) {
+                debug_assert!(k + n <= seen.len() && n < V::LANES);
                 *d = V::load_first(seen.as_ptr().add(k), n);
             }
             for (i, v) in points(d).into_iter().enumerate() {
@@ -238,6 +240,12 @@ impl<const N: usize> Job for AlongWidth<'_, N> {
 }
 
 impl<const N: usize> AlongWidth<'_, N> {
+    /// Whether the rows hold tile `j` of row `i`, and a place has `channels`.
+    fn holds(&self, i: usize, j: usize, channels: usize) -> bool {
+        let end = (j * TILE + N) * self.c;
+        channels <= self.c && end <= self.wide && i * self.wide + end <= self.rows.len()
+    }
+
     /// Two neighbouring tiles of eight channels, halves of vectors of sixteen.
     ///
     /// # Safety
@@ -246,6 +254,7 @@ impl<const N: usize> AlongWidth<'_, N> {
     unsafe fn two_tiles<V: Vector>(&self, i: usize, j: usize) {
         // SAFETY: the caller's promise.
         unsafe {
+            debug_assert!(self.holds(i, j + 1, self.c) && j + 2 <= self.columns);
             let from = self.rows.as_ptr().add(i * self.wide + j * TILE * self.c);
             let mut d = [V::splat(0.0); N];
             for (m, d) in d.iter_mut().enumerate() {
@@ -266,6 +275,7 @@ impl<const N: usize> AlongWidth<'_, N> {
     unsafe fn zip_of_eight<V: Vector>(&self, i: usize, j: usize) {
         // SAFETY: the caller's promise: two columns at a time, N of them, four further on for the second tile.
         unsafe {
+            debug_assert!(self.holds(i, j + 1, self.c) && j + 2 <= self.columns);
             let from = self.rows.as_ptr().add(i * self.wide + j * TILE * self.c);
             let mut d = [V::splat(0.0); N];
             for (m, d) in d.chunks_exact_mut(2).enumerate() {
@@ -286,6 +296,7 @@ impl<const N: usize> AlongWidth<'_, N> {
     unsafe fn zip_of_sixteen<V: Vector>(&self, i: usize, j: usize, k: usize) {
         // SAFETY: the caller's promise.
         unsafe {
+            debug_assert!(self.holds(i, j + 1, k + V::LANES) && j + 2 <= self.columns);
             let from = self.rows.as_ptr().add(i * self.wide + j * TILE * self.c + k);
             let (mut low, mut high) = ([V::splat(0.0); N], [V::splat(0.0); N]);
             for (m, (low, high)) in low.iter_mut().zip(&mut high).enumerate() {
@@ -306,6 +317,7 @@ impl<const N: usize> AlongWidth<'_, N> {
     unsafe fn tile<V: Vector>(&self, i: usize, j: usize, k: usize, n: usize) {
         // SAFETY: the caller's promise.
         unsafe {
+            debug_assert!(self.holds(i, j, k + n) && j < self.columns);
             let from = self.rows.as_ptr().add(i * self.wide + j * TILE * self.c + k);
             let to = &self.to[i * SIDE..][..SIDE];
             let mut d = [V::splat(0.0); N];
