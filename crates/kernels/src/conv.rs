@@ -52,8 +52,6 @@ impl Packed {
     }
 
     fn panels(&self, method: Method) -> &Panels {
-        let (conv, taps) = (&self.conv, self.conv.taps());
-        let at = |tap: usize, i: usize, o: usize| self.weight[(o * conv.c_in + i) * taps + tap];
         let cell = match method {
             Method::Direct => &self.direct,
             Method::Winograd => &self.winograd,
@@ -63,7 +61,7 @@ impl Packed {
         match cell.get() {
             Some(made) => made,
             None => {
-                let made = conv.panels(method, at);
+                let made = self.conv.panels_of(method, &self.weight);
                 cell.get_or_init(|| made)
             }
         }
@@ -135,6 +133,12 @@ impl Conv {
         assert_eq!(weight.len(), self.c_out * self.c_in * self.taps(), "weights do not fit the convolution");
     }
 
+    /// Packs weights `[out, in, kd, kh, kw]` for a method.
+    fn panels_of(&self, method: Method, weight: &[f32]) -> Panels {
+        let (c_in, taps) = (self.c_in, self.taps());
+        self.panels(method, |tap, i, o| weight[(o * c_in + i) * taps + tap])
+    }
+
     /// Packs weights for a method; `at(tap, input channel, output channel)` is a weight.
     fn panels(&self, method: Method, at: impl Fn(usize, usize, usize) -> f32 + Sync) -> Panels {
         let c = self.c_in;
@@ -175,9 +179,7 @@ impl Conv {
         y: &mut [f32],
     ) {
         self.check_weight(weight);
-        let (c_in, taps) = (self.c_in, self.taps());
-        let at = |tap: usize, i: usize, o: usize| weight[(o * c_in + i) * taps + tap];
-        let weights = self.panels(self.method(xs), at);
+        let weights = self.panels_of(self.method(xs), weight);
         self.run(isa, &[Map::Values(x, xs.c)], xs, &weights, finish, y);
     }
 

@@ -159,12 +159,18 @@ pub(crate) trait Vector: Copy {
     ///
     /// # Safety
     /// As [`Vector::splat`].
-    unsafe fn zip(self, other: Self) -> [Self; 2];
+    #[inline(always)]
+    unsafe fn zip(self, other: Self) -> [Self; 2] {
+        [self, other]
+    }
     /// The even lanes of both, and the odd ones: what [`Vector::zip`] was made of. Eight lanes come back as they are.
     ///
     /// # Safety
     /// As [`Vector::splat`].
-    unsafe fn unzip(self, other: Self) -> [Self; 2];
+    #[inline(always)]
+    unsafe fn unzip(self, other: Self) -> [Self; 2] {
+        [self, other]
+    }
     /// `self + a * b`.
     ///
     /// # Safety

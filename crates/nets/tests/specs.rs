@@ -107,6 +107,8 @@ fn a_bad_graph_is_refused_by_name() {
     has(refused(|s| s.layers[1].op = Op::BatchNorm { eps: 0.0 }), "eps");
     let zero_stride = Op::Conv { out: 4, kernel: [1; 3], stride: [0; 3], pad: [0; 3], bias: false };
     has(refused(|s| s.layers[0].op = zero_stride), "stride");
+    let padded = Op::Conv { out: 4, kernel: [3; 3], stride: [1; 3], pad: [1, 3, 1], bias: false };
+    has(refused(|s| s.layers[0].op = padded), "padding");
     let huge = Op::Conv { out: usize::MAX, kernel: [1; 3], stride: [1; 3], pad: [0; 3], bias: false };
     has(refused(|s| s.layers[0].op = huge), "channel count");
 }

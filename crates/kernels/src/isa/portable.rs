@@ -65,14 +65,6 @@ impl Vector for Eight {
         self
     }
     #[inline(always)]
-    unsafe fn zip(self, other: Self) -> [Self; 2] {
-        [self, other]
-    }
-    #[inline(always)]
-    unsafe fn unzip(self, other: Self) -> [Self; 2] {
-        [self, other]
-    }
-    #[inline(always)]
     unsafe fn add_product(mut self, a: Self, b: Self) -> Self {
         for lane in 0..8 {
             self.0[lane] += a.0[lane] * b.0[lane];

@@ -88,14 +88,6 @@ impl Vector for __m256 {
         self
     }
     #[inline(always)]
-    unsafe fn zip(self, other: Self) -> [Self; 2] {
-        [self, other]
-    }
-    #[inline(always)]
-    unsafe fn unzip(self, other: Self) -> [Self; 2] {
-        [self, other]
-    }
-    #[inline(always)]
     unsafe fn add_product(self, a: Self, b: Self) -> Self {
         // SAFETY: the caller's promise.
         unsafe { _mm256_fmadd_ps(a, b, self) }

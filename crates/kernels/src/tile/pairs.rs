@@ -60,9 +60,6 @@ unsafe fn rows<S: Store, const STEP: usize>(product: &Product<S>) {
 unsafe fn tile<S: Store, const STEP: usize, const P: usize>(product: &Product<S>, first: usize) {
     // Row k in the even lanes, row k + 1 in the odd ones.
     let apart = _mm512_setr_epi32(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15);
-    // The even lanes of two vectors, and the odd ones.
-    let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-    let odd = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
     let mut sums = [_mm512_setzero_ps(); P];
     let mut w = product.panel.weights.as_ptr();
     // SAFETY: offsets stay within what the caller promises: two rows of weights and two floats of a run
@@ -96,7 +93,8 @@ unsafe fn tile<S: Store, const STEP: usize, const P: usize>(product: &Product<S>
         let mut done = [_mm512_setzero_ps(); P];
         for p in 0..P.div_ceil(2) {
             let (a, b) = (sums[2 * p], sums[(2 * p + 1).min(P - 1)]);
-            done[p] = _mm512_add_ps(_mm512_permutex2var_ps(a, even, b), _mm512_permutex2var_ps(a, odd, b));
+            let [even, odd] = a.unzip(b);
+            done[p] = even.add(odd);
         }
         debug_assert_eq!(w, product.panel.weights.as_ptr_range().end);
         product.store.put_twos(first, &done[..P / 2]);

@@ -12,6 +12,11 @@ use crate::tile::zipped;
 /// Channels of the tiles of a row that are transformed at a time: their six rows stay in the nearest cache.
 const STRIP: usize = 96;
 
+/// Whether the channels of two neighbouring tiles can be laid down in turns.
+pub(super) fn can_be_zipped(isa: Isa, channels: usize, columns: usize) -> bool {
+    zipped::at_hand(isa) && columns.is_multiple_of(2) && (channels == 8 || channels.is_multiple_of(16))
+}
+
 /// Values to be cut into tiles of `N` by `N`, [`TILE`] apart: 6 of an input, 4 of a result's gradient.
 #[derive(Clone, Copy)]
 pub(super) struct Tiles<'a, const N: usize> {
@@ -82,8 +87,7 @@ impl<const N: usize> Tiles<'_, N> {
         (rows, made): (&mut [f32], &mut [f32]),
     ) {
         let (c, [apart, first]) = (self.xs.c, to);
-        let whole = (c == 8 || c.is_multiple_of(16)) && self.columns.is_multiple_of(2);
-        assert!(!self.zipped || whole && zipped::at_hand(self.isa));
+        assert!(!self.zipped || can_be_zipped(self.isa, c, self.columns));
         let (line, strip, wide) = (self.xs.w * c, self.strip(), self.wide());
         let (zeros, rows) = rows.split_at_mut(line);
         let [top, bottom] = [0, N].map(|i| (row * TILE + i).saturating_sub(self.pad[0]).min(self.xs.h));

@@ -1,7 +1,7 @@
 //! The stages of a layer: its parts, transformed, multiplied, and transformed back.
 
 use super::back::{Back, Place};
-use super::forth::Tiles;
+use super::forth::{Tiles, can_be_zipped};
 use super::transform::{POINTS, SIDE};
 use super::{Cut, POSITIONS, TILE};
 use crate::finish::{Ending, Shared};
@@ -138,9 +138,7 @@ impl<'a> Part<'a> {
 
     /// The same, points lying in turns where a vector then holds the products of all channels at two positions.
     fn zipped_where_it_pays(self) -> Self {
-        let fits = self.xs.c == 8 || self.xs.c.is_multiple_of(16);
-        let pays = self.ys.c <= 8 && self.columns.is_multiple_of(2) && zipped::at_hand(self.isa);
-        Self { zipped: fits && pays, ..self }
+        Self { zipped: self.ys.c <= 8 && can_be_zipped(self.isa, self.xs.c, self.columns), ..self }
     }
 
     /// Tiles of a slice.
